@@ -1,0 +1,154 @@
+"""The words between whatever talks to a person and a dialog engine. Text only, no audio.
+
+Turns go in, acts come out:
+
+    UserTurn | NoInput | TransferFailed  ->  DialogEngine.reply  ->  Say, Listen, Transfer, Hangup, ...
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from dialog.turn import TurnPolicy, TurnSource
+
+
+@dataclass(frozen=True, slots=True)
+class UserTurn:
+    """What a person said, typed or keyed in one turn."""
+
+    text: str  # "" if speech was heard but not understood (see `rejected`)
+    at_ms: int  # call time at which the turn ended
+    source: TurnSource = TurnSource.SPEECH
+    confidence: float | None = None  # 0..1, where the recogniser gives one
+    rejected: bool = False  # speech outside of what was expected
+    interrupted: bool = False  # spoken over the bot
+    continues: bool = False
+    """Replaces the turn before: the person went on speaking while its reply was being prepared, so
+    `text` holds both. The engine undoes what the previous turn changed and takes this one instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoInput:
+    """Nobody spoke for the n-th time. `last` means: say goodbye, the line will be closed."""
+
+    count: int
+    at_ms: int
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFailed:
+    """The person could not be handed over and is back."""
+
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallExpired:
+    """The call has reached its maximum length: say goodbye."""
+
+
+DialogInput = UserTurn | NoInput | TransferFailed | CallExpired
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What the bot expects to hear next. An engine uses what it can and ignores the rest."""
+
+    phrases: tuple[str, ...] = ()  # complete answers, lower case: "yes please", "next tuesday"
+    grammar: str | None = None  # JSGF, one public rule; complete answers too
+    sentences: tuple[str, ...] = ()  # examples of free speech: train a language model on them
+    digits: tuple[int, int] | None = None  # a string of digits, fewest and most
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing in particular is expected."""
+        return not (self.phrases or self.grammar or self.sentences or self.digits)
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """All that one flow may expect to hear: engines build dictionaries and grammars from it once."""
+
+    name: str
+    language: str = "en"  # BCP 47
+    hints: tuple[Hints, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Speak. Only what was heard of it reaches the history."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """From now on expect this. Sent before the question it belongs to, so that a barge-in finds it."""
+
+    hints: Hints = Hints()
+    policy: TurnPolicy | None = None  # None: the call's default
+
+
+@dataclass(frozen=True, slots=True)
+class SendDtmf:
+    """Press keys towards the far end."""
+
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Hand the person over, once the speech before has been heard."""
+
+    target: str  # number or SIP URI
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """End the call, once the speech before has been heard."""
+
+    reason: str = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something for the timeline: a node entered, a slot filled, an intent recognised."""
+
+    name: str
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+class NoteName(str, Enum):
+    """Names of notes that tools rely on."""
+
+    NODE = "node"  # id
+    SLOT = "slot"  # name, value
+    INTENT = "intent"  # name, confidence
+    NO_MATCH = "no_match"  # text
+
+
+Act = Say | Listen | SendDtmf | Transfer | Hangup | Note
+
+
+class DialogEngine(Protocol):
+    """One conversation. Used unchanged by phone and text channels."""
+
+    @property
+    def domain(self) -> Domain:
+        """All that may be expected in this conversation."""
+
+    def greet(self) -> AsyncGenerator[Act, None]:
+        """Open the conversation."""
+
+    def reply(self, turn: DialogInput) -> AsyncGenerator[Act, None]:
+        """Answer. Closed early on barge-in; what was yielded until then counts as decided.
+
+        The generator may run ahead of the ear by one sentence: Transfer and Hangup take effect
+        only after the speech before them was heard, and never if it was cut.
+        """
+
+    def heard(self, text: str, complete: bool) -> None:
+        """The truth for the history: what of the last utterance reached the person."""

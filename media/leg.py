@@ -1,0 +1,110 @@
+"""The seam between a carrier and a call: what every call leg offers and reports.
+
+The leg is the clock of its call. A phone line carries a packet every packet time whether somebody
+speaks or not, so the leg asks (`LegSink.on_tick`), the sink answers with `CallLeg.send` or with
+nothing, and the leg fills what is missing with silence. Received audio is reported a quarter of a
+packet time earlier (media/metronome.py), so that a decision taken on a frame is heard 5 ms later.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from media.frames import AudioFormat, AudioFrame
+
+
+class HangupCause(Enum):
+    """Why a call ended: the name, and its Q.850 cause code (ITU-T Q.850, table 1)."""
+
+    UNALLOCATED = 1
+    NORMAL = 16
+    BUSY = 17
+    NO_ANSWER = 19
+    REJECTED = 21
+    INVALID_NUMBER = 28
+    NETWORK = 38
+    TEMPORARY = 41
+    CONGESTION = 42
+    INCOMPATIBLE = 88
+    MEDIA_TIMEOUT = 102
+    INTERNAL = 127
+    # A caller who hangs up before the answer: Q.850 has no code of its own, SIP says 487.
+    CANCELLED = 487
+
+
+class Direction(Enum):
+    """Who called whom, seen from this server."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+@dataclass(frozen=True, slots=True)
+class CallInfo:
+    """Who calls whom, over what. `call_id` is ours; `carrier_id` is the carrier's (SIP: Call-ID)."""
+
+    call_id: str
+    caller: str  # number, or the user part of a SIP URI
+    callee: str
+    carrier: str  # "sip", "twilio", ...
+    carrier_id: str = ""
+    direction: Direction = Direction.INBOUND
+    headers: Mapping[str, str] = field(default_factory=dict)  # what the carrier passed on, names lower case
+
+
+class LegSink(Protocol):
+    """Receives what a leg reports. Every method returns at once and never raises."""
+
+    def on_audio(self, frame: AudioFrame) -> None:
+        """One packet time from the far end. Lost packets are concealed or skipped in `pts`."""
+
+    def on_tick(self) -> None:
+        """Now is the time to `send` one frame, or to send nothing."""
+
+    def on_dtmf(self, digit: str) -> None:
+        """A key was pressed: one of 0-9 * # A-D. Reported once, whatever carried it."""
+
+    def on_played(self, pts: int) -> None:
+        """The far end confirms that it has played everything before `pts`."""
+
+    def on_closed(self, cause: HangupCause) -> None:
+        """The call is over. Exactly once, and last."""
+
+
+class CallLeg(Protocol):
+    """One party's connection to a call, whatever carries it."""
+
+    @property
+    def info(self) -> CallInfo:
+        """Who calls whom."""
+
+    @property
+    def format(self) -> AudioFormat:
+        """Rate and packet time of frames in both directions."""
+
+    @property
+    def lead_ms(self) -> int:
+        """Audio that the far end buffers ahead of its loudspeaker; 0 on RTP."""
+
+    def start(self, sink: LegSink) -> None:
+        """Report to `sink` from now on. Once a leg."""
+
+    def send(self, frame: AudioFrame) -> None:
+        """Send one frame. Never blocks; what cannot be sent is dropped and counted."""
+
+    def clear(self) -> None:
+        """Make the far end forget what it has buffered. Nothing to do where `lead_ms` is 0."""
+
+    def send_dtmf(self, digits: str) -> None:
+        """Press keys, one after the other. Audio pauses meanwhile."""
+
+    async def hangup(self, cause: HangupCause) -> None:
+        """End the call. Idempotent; `on_closed` follows."""
+
+    async def transfer(self, target: str) -> None:
+        """Connect the caller to `target` and leave the call.
+
+        Returns once the far end has accepted; `on_closed` follows. Raises TransferFailed when it
+        was refused (the call goes on) and Unsupported where the carrier has no way to do it.
+        """

@@ -1,0 +1,51 @@
+"""Speech to text: the ports every engine implements.
+
+An engine is one module with `Config` (a frozen dataclass) and `create(config) -> SpeechToText`,
+found by its name from the configuration (`stt: {engine: pocketsphinx}`).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from dialog.turn import Transcript
+from dialog.types import Domain, Hints
+from media.frames import AudioFormat, AudioFrame
+
+
+class SttStream(Protocol):
+    """The ears of one call."""
+
+    def push(self, frame: AudioFrame) -> None:
+        """One frame of the caller's audio, speech or not. Bounded; the oldest is dropped and counted."""
+
+    def begin(self) -> None:
+        """The VAD hears speech: a new utterance, which began up to 300 ms ago. The engine keeps
+        that much audio ready. While an utterance is open, a further `begin` changes nothing."""
+
+    def finish(self) -> None:
+        """The utterance is over: exactly one final transcript is owed, empty text if nothing was
+        understood. Without an open utterance nothing happens."""
+
+    def cancel(self) -> None:
+        """Forget the open utterance; no final will come."""
+
+    def expect(self, hints: Hints) -> None:
+        """What the caller will probably say, from the next utterance on."""
+
+    def __aiter__(self) -> AsyncIterator[Transcript]:
+        """Partials and finals, in order, until the stream is closed."""
+
+
+class SpeechToText(Protocol):
+    """An engine, shared by all calls."""
+
+    async def prepare(self, domain: Domain) -> None:
+        """Build what `domain` needs (dictionary, grammars, language model) ahead of the first call.
+        Raises ProviderError with the word or grammar that cannot be built."""
+
+    def stream(self, format: AudioFormat, domain: Domain) -> AbstractAsyncContextManager[SttStream]:
+        """Ears for one call. Entering raises ProviderError when the engine has no room left."""
+
+    async def close(self) -> None:
+        """Stop workers and connections. Idempotent."""

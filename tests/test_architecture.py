@@ -1,0 +1,143 @@
+"""Who may import whom, how large things may grow, and where clocks, tasks and broad excepts may live.
+
+The folders are the architecture (docs/architecture.md); this keeps them so. An exception to a rule
+is a line in one of the tables below, with its reason.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("voicegw", "media", "dialog", "sip", "recordings")
+
+ALLOWED = {
+    "dialog": {"dialog"},
+    "media": {"media", "dialog.types", "dialog.turn"},
+    "sip": {"sip", "media"},
+    "recordings": {"recordings", "media.frames", "media.observe", "dialog.types"},
+    "voicegw": set(PACKAGES),
+}
+
+# Clocks and tasks belong to drivers; cores get the time as an argument.
+CLOCKS_AND_TASKS = {
+    "time.time",
+    "time.monotonic",
+    "time.perf_counter",
+    "time.sleep",
+    "asyncio.create_task",
+    "asyncio.ensure_future",
+    "datetime.now",
+    "datetime.utcnow",
+}
+DRIVERS: dict[str, str] = {}
+
+# `except Exception` stands in three kinds of places: the reply, the call, the process.
+BROAD_EXCEPTS: dict[str, str] = {}
+
+MAX_FILE, MAX_TEST_FILE, MAX_FUNCTION, MAX_CLASS, MAX_PARAMETERS = 400, 600, 40, 250, 6
+SIZE_EXCEPTIONS: dict[str, str] = {}
+
+
+def sources(*folders: str) -> Iterator[tuple[str, ast.Module, int]]:
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            text = path.read_text()
+            yield str(path.relative_to(ROOT)), ast.parse(text), len(text.splitlines())
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        if node.level or not node.module:
+            return ["." * node.level + (node.module or "")]
+        # `from dialog import types` names the module dialog.types
+        if node.module in PACKAGES:
+            return [f"{node.module}.{a.name}" for a in node.names]
+        return [node.module]
+    return [a.name for a in node.names] if isinstance(node, ast.Import) else []
+
+
+def test_imports_follow_the_arrows() -> None:
+    wrong = []
+    for package, allowed in ALLOWED.items():
+        for name, tree, _ in sources(package):
+            for node in ast.walk(tree):
+                for module in imported(node):
+                    if module.startswith("."):
+                        wrong.append(f"{name}:{node.lineno} relative import")  # type: ignore[attr-defined]
+                    elif module.split(".")[0] in PACKAGES and not any(
+                        module == a or module.startswith(a + ".") for a in allowed
+                    ):
+                        wrong.append(f"{name}:{node.lineno} imports {module}")  # type: ignore[attr-defined]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nobody_imports_tests_or_bench() -> None:
+    wrong = [
+        f"{name} imports {module}"
+        for name, tree, _ in sources(*PACKAGES)
+        for node in ast.walk(tree)
+        for module in imported(node)
+        if module.split(".")[0] in {"tests", "bench"}
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_cores_read_no_clock_and_start_no_bare_task() -> None:
+    wrong = [
+        f"{name}:{node.lineno} {called}"
+        for name, tree, _ in sources(*PACKAGES)
+        if name not in DRIVERS
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and (called := ast.unparse(node.func)) in CLOCKS_AND_TASKS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_broad_excepts_stand_only_where_they_are_explained() -> None:
+    wrong = [
+        f"{name}:{node.lineno}"
+        for name, tree, _ in sources(*PACKAGES)
+        if name not in BROAD_EXCEPTS
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    return (node.end_lineno or node.lineno) - body[0].lineno + 1 if body else 0
+
+
+def too_large(name: str, tree: ast.Module, lines: int, limit: int) -> Iterator[tuple[str, str]]:
+    if lines > limit:
+        yield name, f"{lines} lines"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if code_lines(node) > MAX_FUNCTION:
+                yield f"{name}:{node.name}", f"{code_lines(node)} code lines"
+            count = len([a for a in node.args.args + node.args.kwonlyargs if a.arg not in {"self", "cls"}])
+            if count > MAX_PARAMETERS and name.split("/")[0] != "tests" and not name.startswith("voicegw/cli/"):
+                yield f"{name}:{node.name}", f"{count} parameters"
+        if isinstance(node, ast.ClassDef):
+            size = (node.end_lineno or node.lineno) - node.lineno + 1
+            if size > MAX_CLASS:
+                yield f"{name}:{node.name}", f"class of {size} lines"
+
+
+def test_files_functions_and_classes_stay_small() -> None:
+    found = [e for s in sources(*PACKAGES, "bench") for e in too_large(*s, MAX_FILE)]
+    found += [e for name, tree, n in sources("tests") for e in too_large(name, tree, n, MAX_TEST_FILE)]
+    wrong = [f"{what}: {size}" for what, size in found if what not in SIZE_EXCEPTIONS]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_exceptions_are_still_needed() -> None:
+    """A table of exceptions that nobody needs any more is a hole in the fence."""
+    files = {name for name, _, _ in sources(*PACKAGES, "bench", "tests")}
+    tables = {**DRIVERS, **BROAD_EXCEPTS, **{k.split(":")[0]: v for k, v in SIZE_EXCEPTIONS.items()}}
+    assert not set(tables) - files
+    assert all(len(reason) > 10 for reason in tables.values())
