@@ -35,7 +35,9 @@ class Metronome:
 
     def __init__(self, on_late: Callable[[float], None] | None = None) -> None:
         """`on_late` is told the lateness of each beat, in seconds."""
-        self._slots: list[dict[int, tuple[Callable[[], None], Callable[[], None]]]] = [{} for _ in range(SLOTS)]
+        self._slots: list[dict[int, tuple[Callable[[], None], Callable[[], None]]]] = [
+            {} for _ in range(SLOTS)
+        ]
         self._on_late = on_late
         self._next_key = 0
         self._beat = 0  # number of the next beat
