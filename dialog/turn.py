@@ -5,10 +5,10 @@ both return decisions. Times are milliseconds of call time.
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class TurnSource(str, Enum):
+class TurnSource(StrEnum):
     """How a turn came in."""
 
     SPEECH = "speech"
@@ -16,7 +16,7 @@ class TurnSource(str, Enum):
     TEXT = "text"
 
 
-class Interrupt(str, Enum):
+class Interrupt(StrEnum):
     """What it takes to stop the bot in mid-sentence."""
 
     NEVER = "never"

@@ -7,7 +7,7 @@ Turns go in, acts come out:
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Protocol
 
 from dialog.turn import TurnPolicy, TurnSource
@@ -121,7 +121,7 @@ class Note:
     data: Mapping[str, object] = field(default_factory=dict)
 
 
-class NoteName(str, Enum):
+class NoteName(StrEnum):
     """Names of notes that tools rely on."""
 
     NODE = "node"  # id

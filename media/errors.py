@@ -29,5 +29,5 @@ class Unsupported(MediaError):
     """This leg or engine cannot do what was asked."""
 
 
-class TransferFailed(MediaError):
+class TransferError(MediaError):
     """The far end refused the transfer, or it did not answer; the caller is still with us."""

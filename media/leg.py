@@ -105,6 +105,6 @@ class CallLeg(Protocol):
     async def transfer(self, target: str) -> None:
         """Connect the caller to `target` and leave the call.
 
-        Returns once the far end has accepted; `on_closed` follows. Raises TransferFailed when it
+        Returns once the far end has accepted; `on_closed` follows. Raises TransferError when it
         was refused (the call goes on) and Unsupported where the carrier has no way to do it.
         """

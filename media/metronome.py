@@ -20,6 +20,9 @@ SLOTS = 4  # 5 ms each: fine enough to spread the load, coarse enough for uvloop
 CATCH_UP = 10  # periods repeated after a stall; 200 ms is what far ends' jitter buffers forgive
 
 
+Beat = tuple[Callable[[], None], Callable[[], None]]  # receive, send
+
+
 @dataclass(slots=True)
 class Pulse:
     """How well time was kept, since the last `take`."""
