@@ -1,7 +1,7 @@
-"""Turn taking: when has the caller finished, and may he interrupt?
+"""The words of turn taking: what happens in a call (inputs), what follows from it (decisions), and how
+patient the bot is (policy). `dialog.turn_engine` turns the one into the other.
 
-Sans-I/O: `TurnEngine.feed` takes what happened and when, `deadline` says when to call `tick`, and
-both return decisions. Times are milliseconds of call time.
+Times are milliseconds of call time.
 """
 
 from dataclasses import dataclass
@@ -42,8 +42,10 @@ class TurnPolicy:
     """Speech needed to interrupt the bot: longer than most coughs, shorter than a word of protest."""
     barge_in_words: int = 1
     """Recognised words needed to interrupt the bot; 3 where it reads back money or identity."""
+    max_speech_ms: int = 30_000
+    """Longest utterance: a radio or a bad line never falls silent, the turn is ended for it."""
     no_input_ms: tuple[int, ...] = (7_000, 14_000, 25_000)
-    """Silence since the bot's last word, while nobody speaks: prompts, and at the last one goodbye."""
+    """Silence of the caller, added up while the bot is silent too: prompts, and at the last one goodbye."""
     max_call_ms: int = 1_800_000
     """Longest call, 30 minutes: a forgotten line must not cost money for days."""
     dtmf_max: int = 1
@@ -52,6 +54,27 @@ class TurnPolicy:
     """Key that ends the answer early; "" for none."""
     dtmf_pause_ms: int = 3_000
     """Pause between keys after which a shorter answer is taken."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the field."""
+        if self.dtmf_max < 1:
+            raise ValueError(f"dtmf_max must be at least 1, not {self.dtmf_max}")
+        if len(self.dtmf_finish) > 1 or (self.dtmf_finish and self.dtmf_finish not in "0123456789*#ABCD"):
+            raise ValueError(f"dtmf_finish must be one key, not {self.dtmf_finish!r}")
+        if list(self.no_input_ms) != sorted(set(self.no_input_ms)) or any(ms <= 0 for ms in self.no_input_ms):
+            raise ValueError(f"no_input_ms must rise from above 0, not {list(self.no_input_ms)}")
+        for name in (
+            "end_silence_ms",
+            "complete_silence_ms",
+            "final_timeout_ms",
+            "barge_in_ms",
+            "barge_in_words",
+        ):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, is {getattr(self, name)}")
+        for name in ("max_speech_ms", "max_call_ms", "dtmf_pause_ms"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, is {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +122,57 @@ class ReplyReady:
 
 
 TurnInput = SpeechStarted | SpeechStopped | Transcript | Dtmf | BotSpeaking | ReplyReady
+
+
+@dataclass(frozen=True, slots=True)
+class BargeIn:
+    """Silence the bot and drop its reply."""
+
+    speech_ms: int = 0  # how long the caller has been speaking
+    words: int = 0  # how many words of it are recognised
+    dtmf: bool = False  # a key did it
+
+
+@dataclass(frozen=True, slots=True)
+class BeginSpeech:
+    """The caller speaks: let the recogniser open an utterance."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfSpeech:
+    """The caller has finished: ask the recogniser for its final."""
+
+    spoke_until_ms: int  # when his last sound ended
+
+
+@dataclass(frozen=True, slots=True)
+class DropSpeech:
+    """The utterance does not count, or its final came too late: let the recogniser forget it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The caller's turn, to be answered."""
+
+    text: str
+    source: TurnSource = TurnSource.SPEECH
+    confidence: float | None = None
+    rejected: bool = False
+    interrupted: bool = False
+    continues: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceExpired:
+    """The caller has said nothing for the n-th time."""
+
+    count: int
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallOverdue:
+    """The call has reached its maximum length."""
+
+
+Decision = BargeIn | BeginSpeech | EndOfSpeech | DropSpeech | TurnEnded | SilenceExpired | CallOverdue

@@ -28,7 +28,7 @@ class SttStream(Protocol):
         understood. Without an open utterance nothing happens."""
 
     def cancel(self) -> None:
-        """Forget the open utterance; no final will come."""
+        """Forget the open utterance, and any final still owed: neither will be heard of again."""
 
     def expect(self, hints: Hints) -> None:
         """What the caller will probably say, from the next utterance on."""
