@@ -33,7 +33,9 @@ CLOCKS_AND_TASKS = {
 DRIVERS: dict[str, str] = {}
 
 # `except Exception` stands in three kinds of places: the reply, the call, the process.
-BROAD_EXCEPTS: dict[str, str] = {}
+BROAD_EXCEPTS: dict[str, str] = {
+    "media/tts/espeaklib.py": "an exception in a C callback must not unwind through C; it is raised afterwards",
+}
 
 MAX_FILE, MAX_TEST_FILE, MAX_FUNCTION, MAX_CLASS, MAX_PARAMETERS = 400, 600, 40, 250, 6
 SIZE_EXCEPTIONS: dict[str, str] = {}

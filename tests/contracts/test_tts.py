@@ -1,0 +1,93 @@
+"""What every voice keeps, whichever engine it is."""
+
+import asyncio
+import gc
+from collections.abc import Callable
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+
+from media.errors import ProviderError
+from media.tts import espeak
+from media.tts.base import Speech, TextToSpeech
+
+ENGINES: dict[str, Callable[[], TextToSpeech]] = {"espeak": lambda: espeak.create(espeak.Config())}
+SENTENCE = "Your appointment is on Tuesday at nine, is that right?"
+
+engines = pytest.mark.parametrize("create", ENGINES.values(), ids=ENGINES.keys())
+Create = Callable[[], TextToSpeech]
+
+
+async def speak(tts: TextToSpeech, text: str) -> list[Speech]:
+    async with aclosing(tts.synthesize(text)) as speech:
+        return [chunk async for chunk in speech]
+
+
+def wave(speech: list[Speech]) -> np.ndarray:
+    return np.frombuffer(b"".join(chunk.pcm for chunk in speech), "<i2").astype(float)
+
+
+@engines
+def test_a_sentence_is_audible_and_of_human_speed(create: Create) -> None:
+    tts = create()
+    pcm = wave(asyncio.run(speak(tts, SENTENCE)))
+    assert tts.rate in (8000, 16000, 22050, 24000, 44100, 48000)
+    assert 2 < len(pcm) / tts.rate < 7
+    assert 500 < np.sqrt(np.mean(pcm**2)) < 12000
+
+
+@engines
+def test_chunks_hold_whole_samples_and_marks_rise_within_the_audio(create: Create) -> None:
+    speech = asyncio.run(speak(create(), SENTENCE))
+    assert all(len(chunk.pcm) % 2 == 0 for chunk in speech)
+    marks = [mark for chunk in speech for mark in chunk.words]
+    assert all(SENTENCE[mark.chars].isalnum() for mark in marks)
+    assert all(a.chars < b.chars and a.sample < b.sample for a, b in zip(marks, marks[1:], strict=False))
+    assert all(0 <= mark.sample < len(wave(speech)) for mark in marks)
+
+
+@engines
+@pytest.mark.parametrize("text", ["", "  ", "...", "🙂"])
+def test_nothing_to_say_yields_nothing(create: Create, text: str) -> None:
+    assert asyncio.run(speak(create(), text)) == []
+
+
+@engines
+def test_speech_closed_early_leaves_no_task_and_the_engine_usable(create: Create) -> None:
+    async def scenario() -> tuple[set[asyncio.Task[None]], int]:
+        tts = create()
+        speech = tts.synthesize(f"{SENTENCE} " * 20)
+        await anext(speech)
+        await speech.aclose()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        return left, len(wave(await speak(tts, SENTENCE)))  # type: ignore[return-value]
+
+    left, length = asyncio.run(scenario())
+    assert left == set() and length > 10000
+
+
+@engines
+def test_sixteen_calls_at_once_each_get_their_own_words(create: Create) -> None:
+    words = ["one", "good morning everybody", SENTENCE, "no"] * 4
+
+    async def scenario() -> tuple[list[int], list[int]]:
+        tts = create()
+        alone = [len(wave(await speak(tts, text))) for text in words]
+        return alone, [len(wave(s)) for s in await asyncio.gather(*[speak(tts, text) for text in words])]
+
+    alone, together = asyncio.run(scenario())
+    assert together == pytest.approx(alone, rel=0.02)
+
+
+@engines
+def test_closing_is_idempotent_and_final(create: Create) -> None:
+    async def scenario() -> None:
+        tts = create()
+        await tts.close()
+        await tts.close()
+        with pytest.raises(ProviderError):
+            await speak(tts, SENTENCE)
+
+    asyncio.run(scenario())
+    gc.collect()
