@@ -28,7 +28,7 @@ EventName = Literal[
 class CallObserver(Protocol):
     """Takes the events of one call. Returns at once, never raises."""
 
-    def event(self, name: EventName, **fields: object) -> None:
+    def event(self, name: EventName, /, **fields: object) -> None:
         """Record one event; the observer stamps it with the call's clock."""
 
 

@@ -1,0 +1,84 @@
+"""What a call session tells its observer: one method a kind of thing, so that the names and fields of
+events (docs/timeline.md) stand in one place."""
+
+from dialog.turn import BargeIn, Dtmf, SpeechStarted, SpeechStopped, Transcript, TurnInput
+from dialog.types import Act, Hangup, Listen, Note, Say, SendDtmf, Transfer, UserTurn
+from media.observe import CallObserver
+from media.playout import Heard
+from media.reply import Milestones
+
+
+class CallReport:
+    """Words for one call's events."""
+
+    def __init__(self, observer: CallObserver) -> None:
+        self._event = observer.event
+
+    def happened(self, event: TurnInput) -> None:
+        """An input of the turn engine; the bot's own speech is told by what was heard."""
+        match event:
+            case SpeechStarted(ago):
+                self._event("vad", speaking=True, ago_ms=ago)
+            case SpeechStopped(ago):
+                self._event("vad", speaking=False, ago_ms=ago)
+            case Transcript(text, False):
+                self._event("partial", text=text)
+            case Transcript(text, True, confidence, rejected):
+                self._event("final", text=text, confidence=confidence, rejected=rejected)
+            case Dtmf(digit):
+                self._event("dtmf", digit=digit, direction="received")
+
+    def turn(self, turn: UserTurn) -> None:
+        """The caller's turn, as the dialog gets it."""
+        self._event(
+            "turn",
+            text=turn.text,
+            source=turn.source.value,
+            confidence=turn.confidence,
+            rejected=turn.rejected,
+            interrupted=turn.interrupted,
+            continues=turn.continues,
+            at_ms=turn.at_ms,
+        )
+
+    def act(self, act: Act) -> None:
+        """What the dialog decided, at the moment it takes effect."""
+        match act:
+            case Say(text):
+                self._event("act", kind="say", text=text)
+            case Listen(hints):
+                self._event("act", kind="listen", phrases=len(hints.phrases), open=hints.open)
+            case Note(name, data):
+                self._event("note", name=name, data=dict(data))
+            case SendDtmf(digits):
+                self._event("dtmf", digit=digits, direction="sent")
+            case Transfer(target):
+                self._event("act", kind="transfer", target=target)
+            case Hangup(reason):
+                self._event("act", kind="hangup", reason=reason)
+
+    def heard(self, heard: Heard, at_ms: int) -> None:
+        """What of one utterance reached the caller, and when it began to."""
+        self._event(
+            "heard", text=heard.text, said=heard.said, complete=heard.complete, at_ms=at_ms, ms=heard.ms
+        )
+
+    def latency(self, turn_at_ms: int, milestones: Milestones) -> None:
+        """How long each step took, from the caller's last sound to the bot's first packet."""
+        self._event("latency", turn_at_ms=turn_at_ms, **milestones.steps_ms())
+
+    def barge_in(self, barge_in: BargeIn) -> None:
+        """The bot was silenced."""
+        self._event("barge_in", speech_ms=barge_in.speech_ms, words=barge_in.words, dtmf=barge_in.dtmf)
+
+    def no_input(self, count: int) -> None:
+        """Nobody spoke, for the n-th time."""
+        self._event("no_input", count=count)
+
+    def closing(self, reason: str) -> None:
+        """We are about to hang up."""
+        self._event("call", state="closing", reason=reason)
+
+    def error(self, where: str, message: str) -> None:
+        """Something failed and the call goes on."""
+        self._event("error", where=where, message=message)
