@@ -1,0 +1,113 @@
+"""The bot's turn to speak: acts of the dialog become speech in the playout.
+
+One `Reply` is one task (the speech plane). It runs ahead of the caller's ear by at most `AHEAD_MS`, so
+that a barge-in throws little away. What a dialog wants done (transfer, hang-up, keys) is passed on only
+after the speech before it was heard; what it wants expected or noted, at once.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from dialog.types import Act, Hangup, Listen, Note, Say, SendDtmf, Transfer
+from media.playout import Playout
+from media.resample import Resampler
+from media.tts.base import TextToSpeech
+from media.tts.sentences import split
+
+log = logging.getLogger(__name__)
+
+AHEAD_MS = 1500  # the next sentence is synthesised when this much speech is left
+
+
+@dataclass(slots=True)
+class Milestones:
+    """When the steps from the caller's last sound to the bot's first packet happened, in seconds of
+    the loop's clock; None until then."""
+
+    spoke_until: float | None = None  # the caller's last sound
+    end_of_speech: float | None = None  # decided that he has finished
+    turn_ended: float | None = None  # the recogniser's final is there
+    first_act: float | None = None  # the dialog's first word
+    first_audio: float | None = None  # the voice's first audio
+    first_sent: float | None = None  # on the wire
+
+    def steps_ms(self) -> dict[str, float]:
+        """Milliseconds by step; a step that did not happen (a typed turn has no speech) is left out."""
+        marks = {
+            "eot_ms": (self.spoke_until, self.end_of_speech),
+            "stt_ms": (self.end_of_speech, self.turn_ended),
+            "dialog_ms": (self.turn_ended, self.first_act),
+            "tts_ms": (self.first_act, self.first_audio),
+            "playout_ms": (self.first_audio, self.first_sent),
+            "total_ms": (self.turn_ended if self.spoke_until is None else self.spoke_until, self.first_sent),
+        }
+        return {
+            name: round((end - start) * 1000, 1)
+            for name, (start, end) in marks.items()
+            if start is not None and end is not None
+        }
+
+
+class Speaker:
+    """Turns acts into speech for one call."""
+
+    def __init__(self, playout: Playout, voice: TextToSpeech, on_act: Callable[[Act], None]) -> None:
+        """`on_act` takes every act at the moment it takes effect."""
+        self._playout, self._voice, self._on_act = playout, voice, on_act
+        self._clock = asyncio.get_running_loop().time
+        self._heard_more = asyncio.Event()
+
+    def ticked(self) -> None:
+        """A packet time has passed: somebody may be waiting for the caller's ear."""
+        self._heard_more.set()
+        self._heard_more.clear()
+
+    async def perform(self, acts: AsyncGenerator[Act, None], milestones: Milestones) -> None:
+        """Speak and do `acts`, in order. Cancelling stops dialog and voice; nothing more is written."""
+        utterance = self._playout.begin()
+        try:
+            async with aclosing(acts):
+                async for act in acts:
+                    if milestones.first_act is None and isinstance(act, Say):
+                        milestones.first_act = self._clock()
+                    await self._do(utterance, act, milestones)
+        finally:
+            self._playout.end(utterance)
+
+    async def heard_all(self) -> None:
+        """Wait until the caller has heard everything."""
+        await self._until_left(0)
+
+    async def _do(self, utterance: int, act: Act, milestones: Milestones) -> None:
+        match act:
+            case Say(text):
+                self._on_act(act)
+                for sentence in split(text):
+                    await self._say(utterance, sentence, milestones)
+            case Listen() | Note():
+                self._on_act(act)
+            case Transfer() | Hangup() | SendDtmf():
+                await self._until_left(0)
+                self._on_act(act)
+
+    async def _say(self, utterance: int, text: str, milestones: Milestones) -> None:
+        await self._until_left(AHEAD_MS)
+        rate, scale = self._playout.format.rate, self._playout.format.rate / self._voice.rate
+        resampler = Resampler(self._voice.rate, rate)
+        self._playout.piece(utterance, text if text[-1:].isspace() else text + " ")
+        async with aclosing(self._voice.synthesize(text)) as speech:
+            async for chunk in speech:
+                pcm = resampler.process(chunk.pcm)
+                words = [(word.chars, round(word.sample * scale)) for word in chunk.words]
+                self._playout.write(utterance, pcm, words)
+                if milestones.first_audio is None and pcm:
+                    milestones.first_audio = self._clock()
+        self._playout.write(utterance, resampler.flush())
+
+    async def _until_left(self, ms: int) -> None:
+        """Wait until the caller has at most `ms` of speech still to hear."""
+        while self._playout.left_ms(self._clock()) > ms:
+            await self._heard_more.wait()

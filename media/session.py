@@ -1,0 +1,403 @@
+"""One call: audio in, decisions, speech out.
+
+Three planes, each with one rule:
+
+- audio: plain calls, no queue, no await    leg -> on_audio -> tap, VAD, ears
+                                            leg -> on_tick -> playout -> leg.send
+- control: one queue, one reader            `_post` -> `_control` -> turn engine -> decisions
+- speech: one task                          `_speak` -> media.reply; `interrupt` cancels it
+
+The call clock starts at `epoch` (the loop's time when the call began); everything reported is in
+milliseconds of it.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from dialog.turn import (
+    BargeIn,
+    BeginSpeech,
+    BotSpeaking,
+    CallOverdue,
+    Decision,
+    DropSpeech,
+    Dtmf,
+    EndOfSpeech,
+    ReplyReady,
+    SilenceExpired,
+    SpeechStarted,
+    SpeechStopped,
+    Transcript,
+    TurnEnded,
+    TurnPolicy,
+    TurnSource,
+)
+from dialog.turn_engine import TurnEngine
+from dialog.types import (
+    Act,
+    CallExpired,
+    DialogEngine,
+    DialogInput,
+    Hangup,
+    Listen,
+    NoInput,
+    Say,
+    SendDtmf,
+    Transfer,
+    TransferFailed,
+    UserTurn,
+)
+from media.errors import MediaError, ProviderError
+from media.frames import AudioFrame
+from media.leg import CallLeg, HangupCause
+from media.observe import CallObserver, CallTap
+from media.playout import Heard, Playout
+from media.reply import Milestones, Speaker
+from media.report import CallReport
+from media.stt.base import SttStream
+from media.tasks import task_scope
+from media.tts.base import TextToSpeech
+from media.vad.base import VoiceDetector
+
+log = logging.getLogger(__name__)
+
+FAILED_REPLIES = 3  # in a row, after which a call is not worth holding: nothing answers any more
+CLOSE_TIMEOUT_S = 40  # a leg that does not report its end: longer than SIP's timer F (32 s)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """How a call behaves, whatever its dialog."""
+
+    policy: TurnPolicy = TurnPolicy()
+    """Turn taking, where a flow node says nothing else."""
+    fallback_phrase: str = "I am sorry, something went wrong. Please say that again."
+    """Spoken when a reply fails."""
+    goodbye_phrase: str = "I am sorry, we have to end this call now. Goodbye."
+    """Spoken when the server ends a call that is not finished, such as at a shutdown."""
+    hangup_delay_ms: int = 200
+    """From the last word to the hang-up: the far end's jitter buffer still holds the word's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What a call hears and speaks with. `vad` and `ears` are this call's own."""
+
+    vad: VoiceDetector
+    ears: SttStream
+    voice: TextToSpeech
+
+
+@dataclass(frozen=True, slots=True)
+class _ReplyDone:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Goodbye:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    pass
+
+
+_TurnEvent = SpeechStarted | SpeechStopped | Transcript | Dtmf | BotSpeaking
+_Event = _TurnEvent | _ReplyDone | _Goodbye | _Tick | Hangup | Transfer | TransferFailed | HangupCause
+
+
+class CallSession:
+    """One call. It is the leg's sink and owns every task of the call."""
+
+    def __init__(  # noqa: PLR0913 - the parts of a call, each from another owner
+        self,
+        leg: CallLeg,
+        engines: Engines,
+        dialog: DialogEngine,
+        config: SessionConfig,
+        observer: CallObserver,
+        tap: CallTap | None = None,
+        *,
+        epoch: float | None = None,
+    ) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._epoch = self._clock() if epoch is None else epoch
+        self._leg, self._vad, self._ears = leg, engines.vad, engines.ears
+        self._dialog, self._config, self._tap = dialog, config, tap
+        self._report = CallReport(observer)
+        self._turns = TurnEngine(config.policy)
+        self._playout = Playout(leg.format, leg.lead_ms)
+        self._speaker = Speaker(self._playout, engines.voice, self._on_act)
+        self._events: asyncio.Queue[_Event] = asyncio.Queue()
+        self._reply: asyncio.Task[None] | None = None
+        self._reply_number = 0
+        self._failed_replies = 0
+        self._milestones = Milestones()  # of the reply
+        self._speech_end = Milestones()  # of the caller's turn that is ending
+        self._bot_speaking = False
+        self._due: int | None = None  # when the turn engine wants a tick
+        self._last = False  # the dialog has been told to say goodbye; the call ends after it
+        self._closing = False
+
+    # Audio plane: called for every packet time, returns at once.
+
+    def on_audio(self, frame: AudioFrame) -> None:
+        """The caller's next frame."""
+        if self._tap is not None:
+            self._tap.received(frame.pcm, self._ms(self._clock()))
+        if event := self._vad.process(frame):
+            self._post(event)
+        self._ears.push(frame)
+
+    def on_tick(self) -> None:
+        """Send what is due, and see what has been heard."""
+        now = self._clock()
+        for frame in self._playout.due(now):
+            self._leg.send(frame)
+            if not self._bot_speaking or self._milestones.first_sent is None:
+                self._audible(now)
+        if self._tap is not None:
+            for pcm, at in self._playout.played(now):
+                self._tap.played(pcm, self._ms(at))
+        for heard in self._playout.finished(now):
+            self._heard(heard)
+        if self._bot_speaking and not self._playout.busy:
+            self._set_bot_speaking(False)
+        if self._due is not None and self._now_ms() >= self._due:
+            self._due = None
+            self._post(_Tick())
+        self._speaker.ticked()
+
+    def on_dtmf(self, digit: str) -> None:
+        """The caller pressed a key."""
+        self._post(Dtmf(digit))
+
+    def on_played(self, pts: int) -> None:
+        """The far end has played everything before `pts`."""
+        self._playout.confirm(pts, self._clock())
+
+    def on_closed(self, cause: HangupCause) -> None:
+        """The call is over."""
+        self._post(cause)
+
+    def _audible(self, now: float) -> None:
+        """A frame was sent after silence, or the first of a reply."""
+        if not self._bot_speaking:
+            self._set_bot_speaking(True)
+        milestones = self._milestones
+        if milestones.first_sent is None:
+            milestones.first_sent = now
+            if milestones.turn_ended is not None:
+                self._report.latency(round(self._ms(milestones.turn_ended)), milestones)
+
+    def _set_bot_speaking(self, active: bool) -> None:
+        self._bot_speaking = active
+        self._post(BotSpeaking(active))
+
+    # Control plane: one reader, so decisions never race.
+
+    async def run(self) -> HangupCause:
+        """Run the call until a party hangs up. Whatever goes wrong, no task of the call is left."""
+        self._leg.start(self)
+        async with task_scope() as start:
+            self._start = start
+            start(self._listen(), "ears")
+            self._speak(self._dialog.greet(), Milestones())
+            return await self._control()
+
+    def say_goodbye(self) -> None:
+        """End the call politely: stop the bot, say that the call ends, hang up."""
+        self._post(_Goodbye())
+
+    async def _control(self) -> HangupCause:
+        while True:
+            event = await self._events.get()
+            if isinstance(event, HangupCause):
+                self._cut()
+                return event
+            if not self._closing or isinstance(event, TransferFailed):
+                self._handle(event)
+                self._due = self._turns.deadline()
+
+    def _handle(self, event: _Event) -> None:
+        match event:
+            case _Tick():
+                self._decide(self._turns.tick(self._now_ms()))
+            case _ReplyDone(number):
+                if number == self._reply_number:
+                    self._reply_done()
+            case BotSpeaking(active):
+                if active == self._bot_speaking:  # else it was cut meanwhile
+                    self._decide(self._turns.feed(event, self._now_ms()))
+            case Hangup(reason):
+                self._close(reason)
+            case Transfer(target):
+                self._closing = True
+                self._start(self._transfer(target), "transfer")
+            case TransferFailed(target, reason):
+                self._closing = False
+                self._answer(event)
+            case _Goodbye():
+                self._last = True
+                self._cut()
+                self._speak(_just(Say(self._config.goodbye_phrase)), Milestones())
+            case HangupCause():
+                raise AssertionError("handled by the reader")
+            case _:
+                self._report.happened(event)
+                self._decide(self._turns.feed(event, self._now_ms()))
+
+    def _decide(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            match decision:
+                case BeginSpeech():
+                    self._ears.begin()
+                case EndOfSpeech(spoke_until_ms):
+                    self._speech_end = Milestones(self._epoch + spoke_until_ms / 1000, self._clock())
+                    self._ears.finish()
+                case DropSpeech():
+                    self._ears.cancel()
+                case BargeIn():
+                    self._report.barge_in(decision)
+                    self._cut()
+                case TurnEnded():
+                    self._turn_ended(decision)
+                case SilenceExpired(count, last):
+                    self._report.no_input(count)
+                    self._last = self._last or last
+                    self._answer(NoInput(count, self._now_ms(), last))
+                case CallOverdue():
+                    self._last = True
+                    self._cut()
+                    self._answer(CallExpired())
+
+    def _turn_ended(self, turn: TurnEnded) -> None:
+        now = self._now_ms()
+        user = UserTurn(
+            turn.text, now, turn.source, turn.confidence, turn.rejected, turn.interrupted, turn.continues
+        )
+        self._report.turn(user)
+        milestones = self._speech_end if turn.source is TurnSource.SPEECH else Milestones()
+        self._speech_end = Milestones()
+        milestones.turn_ended = self._clock()
+        self._answer(user, milestones)
+
+    def _answer(self, turn: DialogInput, milestones: Milestones | None = None) -> None:
+        self._speak(self._dialog.reply(turn), milestones or Milestones())
+
+    def _reply_done(self) -> None:
+        if self._last:
+            self._close("goodbye")
+        else:
+            self._decide(self._turns.feed(ReplyReady(), self._now_ms()))
+
+    def _close(self, reason: str) -> None:
+        self._closing = True
+        self._report.closing(reason)
+        self._start(self._hang_up(), "hangup")
+
+    async def _hang_up(self) -> None:
+        await self._speaker.heard_all()
+        await asyncio.sleep(self._config.hangup_delay_ms / 1000)
+        await self._leg.hangup(HangupCause.NORMAL)
+        await asyncio.sleep(CLOSE_TIMEOUT_S)
+        log.error("leg did not report its end", extra={"call_id": self._leg.info.call_id})
+        self._post(HangupCause.INTERNAL)
+
+    async def _transfer(self, target: str) -> None:
+        try:
+            await self._leg.transfer(target)
+        except MediaError as error:
+            log.warning("transfer failed", extra={"call_id": self._leg.info.call_id, "error": str(error)})
+            self._report.error("transfer", str(error))
+            self._post(TransferFailed(target, str(error)))
+
+    async def _listen(self) -> None:
+        try:
+            async for transcript in self._ears:
+                self._post(transcript)
+        except ProviderError as error:  # the call goes on by keys; silence prompts say so
+            log.error("ears failed", extra={"call_id": self._leg.info.call_id, "error": str(error)})
+            self._report.error("stt", str(error))
+
+    # Speech plane: one reply at a time, one way to stop it.
+
+    def _speak(self, acts: AsyncGenerator[Act, None], milestones: Milestones) -> None:
+        self._cut()
+        self._reply_number += 1
+        self._milestones = milestones
+        self._reply = self._start(self._perform(acts, self._reply_number), "reply")
+
+    async def _perform(self, acts: AsyncGenerator[Act, None], number: int) -> None:
+        try:
+            await self._speaker.perform(acts, self._milestones)
+            self._failed_replies = 0
+        except Exception as error:  # the one boundary: a failed reply must not end the call
+            await self._apologise(error)
+        self._post(_ReplyDone(number))
+
+    async def _apologise(self, error: Exception) -> None:
+        log.exception("reply failed", extra={"call_id": self._leg.info.call_id})
+        self._report.error("reply", f"{type(error).__name__}: {error}")
+        self._failed_replies += 1
+        acts: list[Act] = [Say(self._config.fallback_phrase)]
+        if self._failed_replies >= FAILED_REPLIES:
+            acts = [Say(self._config.goodbye_phrase), Hangup("replies fail")]
+        try:
+            await self._speaker.perform(_just(*acts), self._milestones)
+        except Exception as again:  # the voice itself is gone
+            log.error(
+                "fallback phrase failed", extra={"call_id": self._leg.info.call_id, "error": str(again)}
+            )
+            if self._failed_replies >= FAILED_REPLIES:
+                self._post(Hangup("replies fail"))
+
+    def _cut(self) -> None:
+        """Silence the bot now: its audio first, then the work behind it."""
+        now = self._clock()
+        heard = None
+        if self._playout.busy:
+            if self._tap is not None:
+                for pcm, at in self._playout.played(now):
+                    self._tap.played(pcm, self._ms(at))
+            heard = self._playout.cut(now)
+            self._leg.clear()
+        self._bot_speaking = False
+        if self._reply is not None:
+            self._reply.cancel()
+            self._reply = None
+            self._reply_number += 1
+        if heard is not None:
+            self._heard(heard)
+
+    def _on_act(self, act: Act) -> None:
+        self._report.act(act)
+        match act:
+            case Listen(hints, policy):
+                self._turns.policy = policy or self._config.policy
+                self._ears.expect(hints)
+            case SendDtmf(digits):
+                self._leg.send_dtmf(digits)
+            case Transfer() | Hangup():
+                self._post(act)
+
+    def _heard(self, heard: Heard) -> None:
+        self._dialog.heard(heard.text, heard.complete)
+        self._report.heard(heard, round(self._ms(heard.began_at)))
+
+    def _post(self, event: _Event) -> None:
+        self._events.put_nowait(event)
+
+    def _ms(self, at: float) -> float:
+        return (at - self._epoch) * 1000
+
+    def _now_ms(self) -> int:
+        return round(self._ms(self._clock()))
+
+
+async def _just(*acts: Act) -> AsyncGenerator[Act, None]:
+    for act in acts:
+        yield act
