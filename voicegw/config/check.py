@@ -1,0 +1,175 @@
+"""Raw settings become the typed tree, or a list of everything that is wrong with them.
+
+Unknown keys are found here, since the rooms' dataclasses know nothing of files; types are pydantic's.
+Numbers obey their names: what ends in `_ms`, `_s` or starts with `max_` is never negative, a port is one.
+Anything finer (one value against another) a dataclass checks in `__post_init__` by raising ValueError.
+"""
+
+import dataclasses
+import types
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from media.providers import UnknownProvider, load
+from voicegw.config.model import Config, Engine
+from voicegw.config.source import Path_, Settings, dotted
+from voicegw.errors import ConfigError, Problem
+
+_SECRET_NAMES = ("token", "password", "secret", "api_key", "passphrase")
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting of this name must not be shown."""
+    return name.lower().endswith(_SECRET_NAMES)
+
+
+def build(settings: Settings) -> Config:
+    """The configuration. Raises ConfigError with all problems, in the order of the file."""
+    return _Builder(settings).build()
+
+
+class _Builder:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._problems = list(settings.problems)
+
+    def build(self) -> Config:
+        data = self._settings.data
+        fields = {field.name: field for field in dataclasses.fields(Config)}
+        hints = get_type_hints(Config)
+        self._unknown_keys(data, tuple(fields), ())
+        values = {}
+        for name, field in fields.items():
+            raw = data.get(name)
+            if name not in data or (raw is None and dataclasses.is_dataclass(hints[name])):
+                continue  # absent, or a section with nothing in it
+            if hints[name] is Engine:
+                values[name] = self._engine(field, raw)
+            else:
+                self._check_keys(hints[name], raw, (name,), field.metadata.get("omit", ()))
+                values[name] = self._convert(hints[name], raw, (name,))
+        if self._problems:
+            raise ConfigError(self._sorted())
+        return Config(**values)
+
+    def _sorted(self) -> list[Problem]:
+        def key(problem: Problem) -> tuple[str, int]:
+            file, _, line = problem.where.rpartition(":")
+            return (file, int(line)) if line.isdigit() else (problem.where, 0)
+
+        return sorted(dict.fromkeys(self._problems), key=key)
+
+    def _problem(self, path: Path_, message: str) -> None:
+        self._problems.append(Problem(self._settings.where(path), dotted(path), message))
+
+    # Engines
+
+    def _engine(self, field: "dataclasses.Field[Any]", raw: Any) -> Engine | None:
+        path: Path_ = (field.name,)
+        default: Engine = field.default_factory()  # type: ignore[misc]
+        if isinstance(raw, str):
+            raw = {"engine": raw}  # `stt: pocketsphinx` says it all
+        if not isinstance(raw, Mapping):
+            self._problem(path, "must be an engine's name, or a mapping with `engine` and its options")
+            return None
+        options = dict(raw)
+        name = options.pop("engine", default.engine)
+        try:
+            provider = load(field.metadata["kind"], str(name))
+        except UnknownProvider as error:
+            self._problem((*path, "engine"), str(error))
+            return None
+        self._check_keys(provider.config, options, path, ())
+        return Engine(provider.name, self._convert(provider.config, options, path))
+
+    # Keys
+
+    def _unknown_keys(self, raw: Mapping[str, Any], names: tuple[str, ...], path: Path_) -> None:
+        for key in raw:
+            if key not in names:
+                close = get_close_matches(key, names, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"
+                self._problem((*path, key), f"unknown setting; {hint}")
+
+    def _check_keys(self, hint: Any, raw: Any, path: Path_, omit: tuple[str, ...]) -> None:
+        """Walk the dataclasses inside `hint`, looking for keys that no field takes."""
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            if not isinstance(raw, Mapping):
+                return  # pydantic says so
+            hints = get_type_hints(hint)
+            names = tuple(f.name for f in dataclasses.fields(hint) if f.init and f.name not in omit)
+            self._unknown_keys(raw, names, path)
+            for key in raw:
+                if key in names:
+                    self._check_keys(hints[key], raw[key], (*path, key), ())
+                    self._check_number(hints[key], key, raw[key], (*path, key))
+            return
+        for part, value, where in _inside(hint, raw, path):
+            self._check_keys(part, value, where, ())
+
+    def _check_number(self, hint: Any, name: str, raw: Any, path: Path_) -> None:
+        if isinstance(raw, list):
+            for index, item in enumerate(raw):
+                self._check_number(hint, name, item, (*path, index))
+            return
+        try:
+            number = float(raw)
+        except (TypeError, ValueError):
+            return
+        if name.endswith(("_ms", "_s", "_hz")) or name.startswith("max_"):
+            if not number >= 0:
+                self._problem(path, f"must not be negative, but is {raw}")
+        elif (name == "port" or name.endswith("_port")) and not 0 <= number <= 65535:
+            self._problem(path, f"must be a port, 0 to 65535, but is {raw}")
+
+    # Types
+
+    def _convert(self, hint: Any, raw: Any, path: Path_) -> Any:
+        try:
+            return TypeAdapter(hint).validate_python(raw)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                loc: Path_ = (*path, *detail["loc"])
+                known = loc
+                while len(known) > len(path) and not self._settings.has(known):
+                    known = known[:-1]  # pydantic adds the branches of a union
+                place = loc if detail["type"] in {"missing", "value_error"} else known
+                self._problem(place, _say(detail, str(place[-1])))
+            return None
+
+
+def _inside(hint: Any, raw: Any, path: Path_) -> Iterator[tuple[Any, Any, Path_]]:
+    """Parts of a generic type, with the values and paths that belong to them."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in {Union, types.UnionType}:
+        for part in args:
+            if part is not type(None):
+                yield part, raw, path
+    elif origin in {tuple, list} and isinstance(raw, list) and args:
+        for index, item in enumerate(raw):
+            yield args[0], item, (*path, index)
+    elif origin in {dict, Mapping} and isinstance(raw, Mapping) and len(args) == 2:
+        for key, item in raw.items():
+            yield args[1], item, (*path, key)
+
+
+def _say(detail: Mapping[str, Any], name: str) -> str:
+    """pydantic's message in our words: what it must be, and what it is."""
+    if detail["type"] == "missing":
+        return "is required"
+    if detail["type"] == "value_error":
+        return str(detail["msg"]).removeprefix("Value error, ")
+    message = str(detail["msg"]).replace("Input should be", "must be").replace("Input", "it")
+    message = message.split(", unable to parse")[0]
+    given = detail["input"]
+    if given is None:
+        return f"{message}, but nothing is given"
+    if is_secret(name):
+        return message
+    if isinstance(given, str | int | float | bool):
+        quote = "; put it in quotes" if detail["type"] == "string_type" else ""
+        return f"{message}, not {given!r}{quote}"
+    return message

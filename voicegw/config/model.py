@@ -1,0 +1,135 @@
+"""All settings of the server: one tree of frozen dataclasses.
+
+Sections of other rooms are their own dataclasses (`SipConfig`, `TurnPolicy`, the engines' `Config`);
+the fields' docstrings are the reference that `voicegw config --defaults` prints.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from dialog.turn import TurnPolicy
+from media.providers import Kind, load
+from media.session import SessionConfig
+
+
+class LogFormat(StrEnum):
+    """How log records look."""
+
+    AUTO = "auto"
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(StrEnum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """The web side: health, metrics, and the calls with their recordings."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. 0.0.0.0 opens it to the network; /health and /metrics are then public, calls
+    and recordings need `token`."""
+    port: int = 8080
+    """TCP port, 0 to 65535; 0 takes any free one."""
+    token: str = ""
+    """Secret for reading calls and recordings from other machines (`Authorization: Bearer ...`, or as
+    password in the browser). Empty: from this machine only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Which flow answers which call. Looked at in this order: header, number, default."""
+
+    header: str = ""
+    """Name of a SIP header that may choose the flow, such as X-Tenant. Empty: none."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Value of that header -> name of a flow."""
+    numbers: dict[str, str] = field(default_factory=dict)
+    """Called number, or user part of the called SIP address -> name of a flow. A `*` at the end stands
+    for any rest; the longest match wins. Quote numbers."""
+    default: str = ""
+    """Flow for all other calls. Empty: while `numbers` and `headers` are empty too, the first flow takes
+    every call; else calls to unlisted numbers are refused with 404."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When further calls are refused (503 with Retry-After), so that those in progress stay good."""
+
+    max_calls: int = 40
+    """Calls at a time, ringing ones included; 1 or more. What two cores hold with embedded speech is
+    about that; measure yours with `make bench`."""
+    lateness_ms: int = 40
+    """99th percentile of the 20 ms ticker's lateness over the last 5 s. Far ends buffer 40 to 60 ms: beyond,
+    all callers hear gaps. 0: do not look."""
+    retry_after_s: int = 10
+    """What refused callers are told to wait: calls last minutes, so the load changes within seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How the server stops (SIGTERM, Ctrl-C)."""
+
+    limit_s: float = 30.0
+    """New calls are refused, those in progress may go on for this long. Most calls are over in 3 minutes;
+    give 180 where a deployment can wait. 0: end them at once."""
+    goodbye_s: float = 10.0
+    """Then callers are told that the call ends; after this long they are hung up on. The phrase takes 4 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is written to stderr, one line a record."""
+
+    level: LogLevel = LogLevel.INFO
+    """debug, info, warning or error. Debug shows every SIP message."""
+    levels: dict[str, LogLevel] = field(default_factory=dict)
+    """Logger -> level, where it differs: {sip: debug, media.stt: warning}."""
+    format: LogFormat = LogFormat.AUTO
+    """json for machines, text for people, auto: text on a terminal, else json."""
+    show_pii: bool = False
+    """Show what callers say, their numbers and keys in the log, instead of ***."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A speech engine by name, with the options of its own `Config`."""
+
+    engine: str
+    options: Any
+
+
+def _engine(kind: Kind, name: str) -> Any:
+    return field(default_factory=lambda: Engine(name, load(kind, name).config()), metadata={"kind": kind})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Relative paths start at the working directory. Times carry their unit in their name."""
+
+    data_dir: Path = Path("data")
+    """Where calls are kept: the database, recordings and timelines. Made if it is not there."""
+    flows: tuple[Path, ...] = ()
+    """Flow files, or folders of them. Empty: the demo, a clinic's appointment line."""
+    http: HttpConfig = HttpConfig()
+    routing: Routing = field(default_factory=Routing)
+    stt: Engine = _engine("stt", "pocketsphinx")
+    """Speech to text."""
+    tts: Engine = _engine("tts", "espeak")
+    """Text to speech."""
+    vad: Engine = _engine("vad", "webrtc")
+    """Voice activity detection."""
+    turn: TurnPolicy = TurnPolicy()
+    session: SessionConfig = field(default_factory=SessionConfig, metadata={"omit": ("policy",)})
+    limits: Limits = Limits()
+    drain: Drain = Drain()
+    log: LogConfig = field(default_factory=LogConfig)
