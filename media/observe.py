@@ -26,7 +26,11 @@ EventName = Literal[
 
 
 class CallObserver(Protocol):
-    """Takes the events of one call. Returns at once, never raises."""
+    """Takes the events of one call and keeps its clock. Returns at once, never raises."""
+
+    @property
+    def epoch(self) -> float:
+        """The loop's time, in seconds, at which the call clock reads 0."""
 
     def event(self, name: EventName, /, **fields: object) -> None:
         """Record one event; the observer stamps it with the call's clock."""

@@ -2,24 +2,24 @@
 
 One `Reply` is one task (the speech plane). It runs ahead of the caller's ear by at most `AHEAD_MS`, so
 that a barge-in throws little away. What a dialog wants done (transfer, hang-up, keys) is passed on only
-after the speech before it was heard; what it wants expected or noted, at once.
+after the speech before it was heard; what it wants expected or noted, at once. A reply that fails is
+answered with the fallback phrase; when one after the other fails, with a goodbye.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from dialog.types import Act, Hangup, Listen, Note, Say, SendDtmf, Transfer
+from media.callconfig import SessionConfig
 from media.playout import Playout
 from media.resample import Resampler
 from media.tts.base import TextToSpeech
 from media.tts.sentences import split
 
-log = logging.getLogger(__name__)
-
 AHEAD_MS = 1500  # the next sentence is synthesised when this much speech is left
+FAILED_REPLIES = 3  # in a row, after which a call is not worth holding: nothing answers any more
 
 
 @dataclass(slots=True)
@@ -54,9 +54,18 @@ class Milestones:
 class Speaker:
     """Turns acts into speech for one call."""
 
-    def __init__(self, playout: Playout, voice: TextToSpeech, on_act: Callable[[Act], None]) -> None:
-        """`on_act` takes every act at the moment it takes effect."""
-        self._playout, self._voice, self._on_act = playout, voice, on_act
+    def __init__(
+        self,
+        playout: Playout,
+        voice: TextToSpeech,
+        config: SessionConfig,
+        on_act: Callable[[Act], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        """`on_act` takes every act at the moment it takes effect, `on_error` what made a reply fail."""
+        self._playout, self._voice, self._config = playout, voice, config
+        self._on_act, self._on_error = on_act, on_error
+        self._failures = 0  # in a row
         self._clock = asyncio.get_running_loop().time
         self._heard_more = asyncio.Event()
 
@@ -66,7 +75,17 @@ class Speaker:
         self._heard_more.clear()
 
     async def perform(self, acts: AsyncGenerator[Act, None], milestones: Milestones) -> None:
-        """Speak and do `acts`, in order. Cancelling stops dialog and voice; nothing more is written."""
+        """Speak and do `acts`, in order; apologise if that fails. Cancelling stops dialog and voice, and
+        nothing more is written."""
+        try:
+            await self._perform(acts, milestones)
+            self._failures = 0
+        except Exception as error:  # the one boundary: a failed reply must not end the call
+            self._failures += 1
+            self._on_error(error)
+            await self._apologise(milestones)
+
+    async def _perform(self, acts: AsyncGenerator[Act, None], milestones: Milestones) -> None:
         utterance = self._playout.begin()
         try:
             async with aclosing(acts):
@@ -76,6 +95,16 @@ class Speaker:
                     await self._do(utterance, act, milestones)
         finally:
             self._playout.end(utterance)
+
+    async def _apologise(self, milestones: Milestones) -> None:
+        given_up = self._failures >= FAILED_REPLIES
+        phrase = self._config.goodbye_phrase if given_up else self._config.fallback_phrase
+        try:
+            await self._perform(only(Say(phrase)), milestones)
+        except Exception as error:  # the voice itself is gone
+            self._on_error(error)
+        if given_up:
+            self._on_act(Hangup("replies fail"))
 
     async def heard_all(self) -> None:
         """Wait until the caller has heard everything."""
@@ -111,3 +140,9 @@ class Speaker:
         """Wait until the caller has at most `ms` of speech still to hear."""
         while self._playout.left_ms(self._clock()) > ms:
             await self._heard_more.wait()
+
+
+async def only(*acts: Act) -> AsyncGenerator[Act, None]:
+    """A reply that is known beforehand."""
+    for act in acts:
+        yield act

@@ -20,12 +20,12 @@ class Resampler:
 
     def process(self, pcm: bytes) -> bytes:
         """The samples that are ready; a few stay in the filter until more come or `flush`."""
-        return pcm if self._stream is None else self._run(pcm, last=False)
+        return self._run(pcm, last=False) if self._stream else pcm
 
     def flush(self) -> bytes:
         """What the filter still holds. The stream is over."""
-        return b"" if self._stream is None else self._run(b"", last=True)
+        return self._run(b"", last=True) if self._stream else b""
 
     def _run(self, pcm: bytes, *, last: bool) -> bytes:
-        samples = self._stream.resample_chunk(np.frombuffer(pcm, "<i2"), last)
-        return bytes(samples.astype("<i2", copy=False).tobytes())
+        assert self._stream is not None
+        return bytes(self._stream.resample_chunk(np.frombuffer(pcm, "<i2"), last).tobytes())

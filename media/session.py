@@ -7,8 +7,7 @@ Three planes, each with one rule:
 - control: one queue, one reader            `_post` -> `_control` -> turn engine -> decisions
 - speech: one task                          `_speak` -> media.reply; `interrupt` cancels it
 
-The call clock starts at `epoch` (the loop's time when the call began); everything reported is in
-milliseconds of it.
+Everything reported is in milliseconds of the call clock, which the observer keeps.
 """
 
 import asyncio
@@ -31,7 +30,6 @@ from dialog.turn import (
     SpeechStopped,
     Transcript,
     TurnEnded,
-    TurnPolicy,
     TurnSource,
 )
 from dialog.turn_engine import TurnEngine
@@ -49,45 +47,19 @@ from dialog.types import (
     TransferFailed,
     UserTurn,
 )
+from media.callconfig import Engines, SessionConfig
 from media.errors import MediaError, ProviderError
 from media.frames import AudioFrame
 from media.leg import CallLeg, HangupCause
 from media.observe import CallObserver, CallTap
 from media.playout import Heard, Playout
-from media.reply import Milestones, Speaker
+from media.reply import Milestones, Speaker, only
 from media.report import CallReport
-from media.stt.base import SttStream
 from media.tasks import task_scope
-from media.tts.base import TextToSpeech
-from media.vad.base import VoiceDetector
 
 log = logging.getLogger(__name__)
 
-FAILED_REPLIES = 3  # in a row, after which a call is not worth holding: nothing answers any more
 CLOSE_TIMEOUT_S = 40  # a leg that does not report its end: longer than SIP's timer F (32 s)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionConfig:
-    """How a call behaves, whatever its dialog."""
-
-    policy: TurnPolicy = TurnPolicy()
-    """Turn taking, where a flow node says nothing else."""
-    fallback_phrase: str = "I am sorry, something went wrong. Please say that again."
-    """Spoken when a reply fails."""
-    goodbye_phrase: str = "I am sorry, we have to end this call now. Goodbye."
-    """Spoken when the server ends a call that is not finished, such as at a shutdown."""
-    hangup_delay_ms: int = 200
-    """From the last word to the hang-up: the far end's jitter buffer still holds the word's end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Engines:
-    """What a call hears and speaks with. `vad` and `ears` are this call's own."""
-
-    vad: VoiceDetector
-    ears: SttStream
-    voice: TextToSpeech
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +84,7 @@ _Event = _TurnEvent | _ReplyDone | _Goodbye | _Tick | Hangup | Transfer | Transf
 class CallSession:
     """One call. It is the leg's sink and owns every task of the call."""
 
-    def __init__(  # noqa: PLR0913 - the parts of a call, each from another owner
+    def __init__(
         self,
         leg: CallLeg,
         engines: Engines,
@@ -120,21 +92,18 @@ class CallSession:
         config: SessionConfig,
         observer: CallObserver,
         tap: CallTap | None = None,
-        *,
-        epoch: float | None = None,
     ) -> None:
         self._clock = asyncio.get_running_loop().time
-        self._epoch = self._clock() if epoch is None else epoch
+        self._epoch = observer.epoch
         self._leg, self._vad, self._ears = leg, engines.vad, engines.ears
         self._dialog, self._config, self._tap = dialog, config, tap
         self._report = CallReport(observer)
         self._turns = TurnEngine(config.policy)
         self._playout = Playout(leg.format, leg.lead_ms)
-        self._speaker = Speaker(self._playout, engines.voice, self._on_act)
+        self._speaker = Speaker(self._playout, engines.voice, config, self._on_act, self._reply_failed)
         self._events: asyncio.Queue[_Event] = asyncio.Queue()
         self._reply: asyncio.Task[None] | None = None
         self._reply_number = 0
-        self._failed_replies = 0
         self._milestones = Milestones()  # of the reply
         self._speech_end = Milestones()  # of the caller's turn that is ending
         self._bot_speaking = False
@@ -243,7 +212,7 @@ class CallSession:
             case _Goodbye():
                 self._last = True
                 self._cut()
-                self._speak(_just(Say(self._config.goodbye_phrase)), Milestones())
+                self._speak(only(Say(self._config.goodbye_phrase)), Milestones())
             case HangupCause():
                 raise AssertionError("handled by the reader")
             case _:
@@ -332,28 +301,12 @@ class CallSession:
         self._reply = self._start(self._perform(acts, self._reply_number), "reply")
 
     async def _perform(self, acts: AsyncGenerator[Act, None], number: int) -> None:
-        try:
-            await self._speaker.perform(acts, self._milestones)
-            self._failed_replies = 0
-        except Exception as error:  # the one boundary: a failed reply must not end the call
-            await self._apologise(error)
+        await self._speaker.perform(acts, self._milestones)
         self._post(_ReplyDone(number))
 
-    async def _apologise(self, error: Exception) -> None:
-        log.exception("reply failed", extra={"call_id": self._leg.info.call_id})
+    def _reply_failed(self, error: Exception) -> None:
+        log.error("reply failed", exc_info=error, extra={"call_id": self._leg.info.call_id})
         self._report.error("reply", f"{type(error).__name__}: {error}")
-        self._failed_replies += 1
-        acts: list[Act] = [Say(self._config.fallback_phrase)]
-        if self._failed_replies >= FAILED_REPLIES:
-            acts = [Say(self._config.goodbye_phrase), Hangup("replies fail")]
-        try:
-            await self._speaker.perform(_just(*acts), self._milestones)
-        except Exception as again:  # the voice itself is gone
-            log.error(
-                "fallback phrase failed", extra={"call_id": self._leg.info.call_id, "error": str(again)}
-            )
-            if self._failed_replies >= FAILED_REPLIES:
-                self._post(Hangup("replies fail"))
 
     def _cut(self) -> None:
         """Silence the bot now: its audio first, then the work behind it."""
@@ -396,8 +349,3 @@ class CallSession:
 
     def _now_ms(self) -> int:
         return round(self._ms(self._clock()))
-
-
-async def _just(*acts: Act) -> AsyncGenerator[Act, None]:
-    for act in acts:
-        yield act

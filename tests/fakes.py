@@ -176,6 +176,7 @@ class FakeObserver:
     """Keeps every event."""
 
     def __init__(self) -> None:
+        self.epoch = asyncio.get_running_loop().time()
         self.events: list[tuple[str, dict[str, Any]]] = []
 
     def event(self, name: EventName, /, **fields: object) -> None:

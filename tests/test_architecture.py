@@ -13,7 +13,7 @@ PACKAGES = ("voicegw", "media", "dialog", "sip", "recordings")
 
 ALLOWED = {
     "dialog": {"dialog"},
-    "media": {"media", "dialog.types", "dialog.turn"},
+    "media": {"media", "dialog.types", "dialog.turn", "dialog.turn_engine"},
     "sip": {"sip", "media"},
     "recordings": {"recordings", "media.frames", "media.observe", "dialog.types"},
     "voicegw": set(PACKAGES),
@@ -34,11 +34,14 @@ DRIVERS: dict[str, str] = {}
 
 # `except Exception` stands in three kinds of places: the reply, the call, the process.
 BROAD_EXCEPTS: dict[str, str] = {
+    "media/reply.py": "a failed reply must not end the call",
     "media/tts/espeaklib.py": "an exception in a C callback must not unwind through C; it is raised afterwards",
 }
 
 MAX_FILE, MAX_TEST_FILE, MAX_FUNCTION, MAX_CLASS, MAX_PARAMETERS = 400, 600, 40, 250, 6
-SIZE_EXCEPTIONS: dict[str, str] = {}
+SIZE_EXCEPTIONS: dict[str, str] = {
+    "media/session.py:CallSession": "the three planes side by side; reports, replies, playout and turns moved out",
+}
 
 
 def sources(*folders: str) -> Iterator[tuple[str, ast.Module, int]]:

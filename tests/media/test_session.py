@@ -22,9 +22,10 @@ from dialog.types import (
     TransferFailed,
     UserTurn,
 )
+from media.callconfig import Engines, SessionConfig
 from media.errors import ProviderError, TransferError
 from media.leg import HangupCause
-from media.session import CallSession, Engines, SessionConfig
+from media.session import CallSession
 from tests.clock import run
 from tests.fakes import (
     SILENCE,

@@ -1,0 +1,31 @@
+"""How a call behaves, and what it hears and speaks with."""
+
+from dataclasses import dataclass
+
+from dialog.turn import TurnPolicy
+from media.stt.base import SttStream
+from media.tts.base import TextToSpeech
+from media.vad.base import VoiceDetector
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """How a call behaves, whatever its dialog."""
+
+    policy: TurnPolicy = TurnPolicy()
+    """Turn taking, where a flow node says nothing else."""
+    fallback_phrase: str = "I am sorry, something went wrong. Please say that again."
+    """Spoken when a reply fails."""
+    goodbye_phrase: str = "I am sorry, we have to end this call now. Goodbye."
+    """Spoken when the server ends a call that is not finished, such as at a shutdown."""
+    hangup_delay_ms: int = 200
+    """From the last word to the hang-up: the far end's jitter buffer still holds the word's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What a call hears and speaks with. `vad` and `ears` are this call's own."""
+
+    vad: VoiceDetector
+    ears: SttStream
+    voice: TextToSpeech
