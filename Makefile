@@ -1,0 +1,61 @@
+# voicegw. `make help` lists what can be made.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTHON ?= python3
+EXTRAS ?= embedded
+STAMP := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint check format bench ci-deps clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("voicegw needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python cannot make a virtual environment here. On Debian: apt-get install python3-venv" >&2; exit 2; }
+
+$(STAMP): setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "Installing voicegw into $(VENV) (a minute or two the first time)"
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(DEV): setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "Installing voicegw and its development tools into $(VENV) (a few minutes the first time)"
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(STAMP)
+
+setup: $(STAMP) ## Prepare .venv with everything `make run` needs
+
+run: $(STAMP) ## Set up, start the server on embedded defaults and print how to call it
+	$(VENV)/bin/voicegw run $(ARGS)
+
+test: $(DEV) ## Set up and run the whole test suite
+	$(PY) -m pytest $(ARGS)
+
+lint: $(DEV) ## Lint and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+check: lint test ## Lint, types and tests
+
+format: $(DEV) ## Format the code
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(DEV) ## Measure: audio plane, whole calls, speech (about 10 minutes)
+	$(PY) -m bench $(ARGS)
+
+ci-deps: ## Install what the tests drive (Debian): sipp, baresip, flite, recorded prompts
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    sip-tester baresip flite asterisk-core-sounds-en-wav python3-venv
+
+clean: ## Remove caches and the virtual environment
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
