@@ -1,0 +1,218 @@
+"""Offer and answer (RFC 3264): one call's agreement on codec, addresses and direction. A core.
+
+`OfferAnswer` lives as long as the call. `offer` then `accept`, or `answer`; any number of times. What
+fails changes nothing: the call goes on with the last agreement.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from media.codecs import Codec
+from sip.errors import LocalProtocolError, RemoteProtocolError
+from sip.sdp import (
+    MediaDescription,
+    MediaDirection,
+    RtpMap,
+    SessionDescription,
+    direction_of,
+    parse,
+)
+
+FIRST_DYNAMIC = 96  # RFC 3551, section 3: 96-127 are free to use
+DTMF_TYPE = 101  # what the whole trade uses; also a hint to peers that look at no rtpmap
+EVENTS = "0-15"  # RFC 4733: 0-9, *, #, A-D
+PTIMES = range(10, 121)  # ms; what lies outside is treated as not said
+ON_HOLD = frozenset({"0.0.0.0", "::"})  # RFC 2543's way to say hold
+
+
+@dataclass(frozen=True, slots=True)
+class MediaAgreement:
+    """What both sides have agreed on for the audio of a call."""
+
+    codec: Codec
+    host: str  # where we send to
+    port: int
+    send_type: int  # payload type of what we send
+    receive_types: frozenset[int]  # payload types under which the codec may come
+    dtmf_send_type: int | None  # RFC 4733; None: the far end takes no telephone events
+    dtmf_receive_types: frozenset[int]
+    dtmf_clock: int  # Hz of the telephone event's duration
+    ptime_ms: int  # of the packets we send
+    direction: MediaDirection  # ours
+    comfort_noise_types: frozenset[int] = frozenset({13})
+
+    @property
+    def on_hold(self) -> bool:
+        """The far end does not want to talk now."""
+        return self.direction is not MediaDirection.SENDRECV
+
+
+class OfferAnswer:
+    """Our side of a call's descriptions."""
+
+    def __init__(self, host: str, port: int, codecs: Sequence[Codec], session_id: int) -> None:
+        """`codecs` in order of preference. `session_id` is any number that is ours alone."""
+        if not codecs:
+            raise LocalProtocolError("no codec to offer")
+        self._host, self._port, self._codecs = host, port, tuple(codecs)
+        self._local = SessionDescription(host, session_id, 0)
+        self._offered: SessionDescription | None = None
+        self._wanted = MediaDirection.SENDRECV
+        self.agreement: MediaAgreement | None = None
+
+    def restrict(self, codec: Codec) -> None:
+        """From now on prefer `codec`, and agree on nothing of another audio rate."""
+        same = [c for c in self._codecs if c.rate == codec.rate and c is not codec]
+        self._codecs = (codec, *same)
+
+    def offer(self, direction: MediaDirection = MediaDirection.SENDRECV) -> str:
+        """Our description, to be followed by `accept` or `abandon`."""
+        types = _number(self._codecs)
+        maps = [RtpMap(number, c.name, c.clock) for c, number in zip(self._codecs, types, strict=True)]
+        clocks = list(dict.fromkeys(m.clock for m in maps))
+        # RFC 4733, 2.1: events have the clock of the audio they interrupt, so one type for each clock.
+        free = (t for t in range(DTMF_TYPE, 128) if t not in types)
+        events = [RtpMap(next(free), "telephone-event", clock) for clock in clocks]
+        media = self._section(maps, events, 20, direction)
+        self._offered = self._describe((media,))
+        self._wanted = direction
+        return str(self._offered)
+
+    def abandon(self) -> None:
+        """Our offer was refused: the last agreement holds."""
+        self._offered = None
+
+    def accept(self, answer: bytes | str) -> MediaAgreement:
+        """The answer to our offer; a later one (200 after 183) replaces it.
+
+        Raises RemoteProtocolError: 488 if it leaves us without audio.
+        """
+        if self._offered is None:
+            raise LocalProtocolError("an answer without an offer")
+        remote = parse(answer)
+        if not remote.media or remote.media[0].kind != "audio" or remote.media[0].port == 0:
+            raise RemoteProtocolError("the answer refuses audio", 488)
+        agreement = self._agree(remote.media[0], self._wanted, self._offered.media[0])
+        self._local = self._offered
+        self.agreement = agreement
+        return agreement
+
+    def answer(self, offer: bytes | str, direction: MediaDirection = MediaDirection.SENDRECV) -> str:
+        """Our answer; `agreement` is then set. Raises RemoteProtocolError, 488 without a common codec."""
+        remote = parse(offer)
+        chosen = next((i for i, m in enumerate(remote.media) if _usable(m)), None)
+        if chosen is None:
+            raise RemoteProtocolError("no audio over plain RTP was offered", 488)
+        theirs = remote.media[chosen]
+        agreement = self._agree(theirs, direction, None)
+        maps = [RtpMap(agreement.send_type, agreement.codec.name, agreement.codec.clock)]
+        events = []
+        if agreement.dtmf_send_type is not None:
+            events = [RtpMap(agreement.dtmf_send_type, "telephone-event", agreement.dtmf_clock)]
+        ours = self._section(maps, events, agreement.ptime_ms, agreement.direction)
+        # RFC 3264, section 6: as many m-lines as in the offer, in its order; port 0 refuses.
+        media = tuple(
+            ours if i == chosen else MediaDescription(m.kind, 0, m.protocol, m.formats)
+            for i, m in enumerate(remote.media)
+        )
+        self._local = self._describe(media)
+        self._offered = None
+        self.agreement = agreement
+        return str(self._local)
+
+    def _describe(self, media: tuple[MediaDescription, ...]) -> SessionDescription:
+        # RFC 3264, section 8: a changed description has a version one higher, an equal one the same.
+        if self._local.media == media:
+            return self._local
+        version = self._local.version + 1
+        return replace(self._local, version=version, media=media)
+
+    def _section(
+        self, maps: list[RtpMap], events: list[RtpMap], ptime_ms: int, direction: MediaDirection
+    ) -> MediaDescription:
+        attributes = [str(m) for m in maps]
+        for event in events:
+            attributes += [str(event), f"fmtp:{event.payload_type} {EVENTS}"]
+        attributes.append(f"ptime:{ptime_ms}")
+        formats = tuple(str(m.payload_type) for m in [*maps, *events])
+        return MediaDescription("audio", self._port, "RTP/AVP", formats, "", tuple(attributes), direction)
+
+    def _agree(
+        self, theirs: MediaDescription, wanted: MediaDirection, offered: MediaDescription | None
+    ) -> MediaAgreement:
+        maps = theirs.maps()
+        codec, chosen = self._common(maps)
+        events = _events(maps, codec.clock)
+        if not theirs.host:
+            raise RemoteProtocolError("no media address (c= is missing)")
+        if (":" in theirs.host) != (":" in self._host):
+            raise RemoteProtocolError(f"media address {theirs.host} is of another IP version than ours", 488)
+        # RFC 3264, 5.1 and 6.1: each side sends with the numbers that the other has listed. Numbers of
+        # an answer should be those of the offer; if not, both are taken for what comes in.
+        own_maps = offered.maps() if offered is not None else maps
+        receive = {m.payload_type for m in own_maps if _same(m, codec)} | {chosen.payload_type}
+        own_events = {m.payload_type for m in _events(own_maps, codec.clock)}
+        return MediaAgreement(
+            codec=codec,
+            host=theirs.host,
+            port=theirs.port,
+            send_type=chosen.payload_type,
+            receive_types=frozenset(receive),
+            dtmf_send_type=events[0].payload_type if events else None,
+            dtmf_receive_types=frozenset(own_events | {e.payload_type for e in events}),
+            dtmf_clock=events[0].clock if events else codec.clock,
+            ptime_ms=_ptime(theirs),
+            direction=_direction(theirs, wanted),
+            comfort_noise_types=frozenset({13} | {m.payload_type for m in maps if m.name.upper() == "CN"}),
+        )
+
+    def _common(self, maps: Sequence[RtpMap]) -> tuple[Codec, RtpMap]:
+        for codec in self._codecs:
+            for offered in maps:
+                if _same(offered, codec):
+                    return codec, offered
+        theirs = ", ".join(f"{m.name}/{m.clock}" for m in maps) or "nothing we know"
+        ours = ", ".join(c.encoding for c in self._codecs)
+        raise RemoteProtocolError(f"no common codec: they offer {theirs}; we have {ours}", 488)
+
+
+def _same(offered: RtpMap, codec: Codec) -> bool:
+    return (
+        offered.name.upper() == codec.name.upper() and offered.clock == codec.clock and offered.channels == 1
+    )
+
+
+def _events(maps: Iterable[RtpMap], clock: int) -> list[RtpMap]:
+    """Telephone events, best first. Those of another clock are better than none: many phones offer
+    only 8000 Hz beside a wideband codec."""
+    found = [m for m in maps if m.name.lower() == "telephone-event"]
+    return sorted(found, key=lambda m: m.clock != clock)
+
+
+def _usable(media: MediaDescription) -> bool:
+    """Audio over plain RTP. SAVP (encryption) is refused rather than answered in the clear."""
+    return media.kind == "audio" and media.port != 0 and media.protocol in {"RTP/AVP", "RTP/AVPF"}
+
+
+def _number(codecs: Sequence[Codec]) -> list[int]:
+    """Payload types: static ones, and dynamic ones counted from 96 around the telephone events."""
+    free = (t for t in range(FIRST_DYNAMIC, 128) if not DTMF_TYPE <= t < DTMF_TYPE + len(codecs))
+    return [c.payload_type if c.payload_type is not None else next(free) for c in codecs]
+
+
+def _ptime(media: MediaDescription) -> int:
+    """What the far end would like to receive, within its maximum and ours."""
+    wanted = media.milliseconds("ptime") or 20
+    limit = media.milliseconds("maxptime") or PTIMES.stop
+    ptime = min(wanted, limit) // 10 * 10  # all our codecs work in whole 10 ms
+    return ptime if ptime in PTIMES else 20
+
+
+def _direction(theirs: MediaDescription, wanted: MediaDirection) -> MediaDirection:
+    """Ours, as far as theirs allows it."""
+    mirrored = theirs.direction.mirrored
+    held = theirs.host in ON_HOLD
+    return direction_of(
+        sends=wanted.sends and mirrored.sends and not held,
+        receives=wanted.receives and mirrored.receives,
+    )

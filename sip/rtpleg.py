@@ -1,0 +1,282 @@
+"""A SIP call's media: the leg behind both endpoints.
+
+    UDP socket -> latch -> RtpReceiver .. metronome `receive` -> sink.on_audio, each 20 ms
+    metronome `send` -> sink.on_tick -> send -> RtpSender -> UDP socket; silence where nothing was sent
+
+The endpoint signals and tells the leg: `offer`, `answer`, `accept` for descriptions, `info_dtmf`,
+`ended`. The leg asks back through `Signalling`. `on_closed` comes exactly once, whoever hangs up.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from media.dtmf import DigitMerger, EventSender
+from media.frames import AudioFormat, AudioFrame
+from media.leg import CallInfo, HangupCause, LegSink
+from media.rtp import RtpSource
+from media.rtpstream import FRAME_MS, ReceiveTypes, RtpReceiver, RtpSender
+from sip.errors import LocalProtocolError
+from sip.latch import Latch
+from sip.offer import MediaAgreement, OfferAnswer
+from sip.rtpmedia import MediaStats, RtpMedia
+
+log = logging.getLogger(__name__)
+
+OUTBOX = 5  # frames; a sink that sends more than one a tick is ahead of its clock
+DATAGRAM = 2048  # bytes; larger ones are no audio
+RANDOM = random.SystemRandom()  # RFC 3550, section 5.1: numbers that an attacker cannot guess
+
+
+class Signalling(Protocol):
+    """What the leg asks of the call's signalling. Runs on the leg's loop."""
+
+    def hangup(self, cause: HangupCause) -> None:
+        """End the dialog (BYE). Returns at once; retransmissions are the endpoint's business."""
+
+    async def transfer(self, target: str) -> None:
+        """Refer the far end to `target`. Raises TransferError or Unsupported."""
+
+    def send_info_dtmf(self, digit: str, duration_ms: int) -> None:
+        """Press a key by INFO, for far ends without telephone events. Returns at once."""
+
+
+class RtpLeg:
+    """Implements `media.leg.CallLeg`. Belongs to one loop."""
+
+    lead_ms = 0
+
+    def __init__(
+        self, media: RtpMedia, info: CallInfo, signalling: Signalling, host: str, peer_host: str = ""
+    ) -> None:
+        """Binds a socket. `host` is our address for the SDP; `peer_host` the one that signals, whose RTP
+        is believed too. Raises PortsExhausted. Once open, `hangup`, `ended` or `discard` must follow."""
+        self._loop = asyncio.get_running_loop()
+        self.info, self._media, self._signalling = info, media, signalling
+        self.stats = MediaStats()
+        self._sock = media.ports.bind(self._loop.time())
+        self.port: int = self._sock.getsockname()[1]
+        self._sdp = OfferAnswer(host, self.port, media.codecs, RANDOM.getrandbits(31))
+        self._latch = Latch(peer_host, media.trusted)
+        self._source = RtpSource(RANDOM.getrandbits(32), RANDOM.getrandbits(16), RANDOM.getrandbits(32))
+        self._agreement: MediaAgreement | None = None
+        self._receiver: RtpReceiver | None = None
+        self._sender: RtpSender | None = None
+        self._events = EventSender(8000)
+        self._digits = DigitMerger()
+        self._sink: LegSink | None = None
+        self._leave: Callable[[], None] | None = None
+        self._closed: HangupCause | None = None
+        self._outbox: deque[bytes] = deque()
+        self._format = AudioFormat()
+        self._pts = 0  # samples reported
+        self._idle = 0  # packet times without any RTP
+        self._patience = int(media.config.inactivity_s * 1000 / FRAME_MS)
+        self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    # Descriptions: called by the endpoint
+
+    @property
+    def agreement(self) -> MediaAgreement | None:
+        """What was agreed on last; None before the first answer."""
+        return self._agreement
+
+    def offer(self) -> str:
+        """Our offer as SDP. `accept` or `abandon_offer` follows."""
+        return self._sdp.offer()
+
+    def abandon_offer(self) -> None:
+        """Our offer was refused; the last agreement holds."""
+        self._sdp.abandon()
+
+    def accept(self, answer: bytes | str) -> MediaAgreement:
+        """The far end's answer to our offer; again where 183 and 200 both carry one. Raises
+        RemoteProtocolError."""
+        return self._apply(self._sdp.accept(answer))
+
+    def answer(self, offer: bytes | str) -> str:
+        """Our answer to the far end's offer, as SDP. Raises RemoteProtocolError (its `status` is the
+        answer it deserves); the call then goes on as before."""
+        text = self._sdp.answer(offer)
+        assert self._sdp.agreement is not None
+        self._apply(self._sdp.agreement)
+        return text
+
+    def _apply(self, new: MediaAgreement) -> MediaAgreement:
+        old, self._agreement = self._agreement, new
+        types = ReceiveTypes(new.receive_types, new.dtmf_receive_types, new.comfort_noise_types)
+        config = self._media.config
+        if self._receiver is None or old is None or old.codec is not new.codec:
+            jitter_ms = (config.jitter_min_ms, config.jitter_max_ms)
+            self._receiver = RtpReceiver(new.codec, types, self.stats.received, jitter_ms)
+        else:
+            self._receiver.expect(types)
+        sending = (new.codec, new.send_type, new.ptime_ms)
+        if old is None or sending != (old.codec, old.send_type, old.ptime_ms):
+            self._sender = RtpSender(new.codec, self._source, new.send_type, new.ptime_ms)
+        if old is None or old.dtmf_clock != new.dtmf_clock:
+            self._events = EventSender(new.dtmf_clock, config.dtmf_press_ms, config.dtmf_pause_ms)
+        if old is None:
+            self._format = AudioFormat(new.codec.rate, FRAME_MS)
+            # The session has set itself up for this rate: later descriptions must keep to it.
+            self._sdp.restrict(new.codec)
+        elif old.on_hold != new.on_hold:
+            log.info("hold" if new.on_hold else "resumed", extra={"call_id": self.info.call_id})
+            self._receiver.restart()
+        self._latch.agree(new.host, new.port)
+        self._idle = 0
+        return new
+
+    # The far end, as told by the endpoint
+
+    def info_dtmf(self, digit: str) -> None:
+        """A key came by INFO. Phones that send it by RTP too are believed once."""
+        self._pressed("info", digit)
+
+    def ended(self, cause: HangupCause) -> None:
+        """The far end has hung up, or signalling has failed. Idempotent."""
+        self._finish(cause)
+
+    def discard(self) -> None:
+        """The call was never answered: give the socket back. Nothing is reported."""
+        self._finish(HangupCause.CANCELLED)
+
+    # CallLeg
+
+    @property
+    def format(self) -> AudioFormat:
+        """Rate and packet time of frames in both directions; known once there is an agreement."""
+        return self._format
+
+    def start(self, sink: LegSink) -> None:
+        """Report to `sink` from now on."""
+        if self._sink is not None:
+            raise LocalProtocolError("the leg was started before")
+        self._sink = sink
+        if self._closed is not None:
+            self._loop.call_soon(sink.on_closed, self._closed)
+            return
+        if self._agreement is None:
+            raise LocalProtocolError("the leg has no media yet")
+        self._leave = self._media.metronome.join(self._receive_tick, self._send_tick)
+
+    def send(self, frame: AudioFrame) -> None:
+        """Send one frame at the next tick. Frames beyond one a tick are dropped and counted."""
+        if len(frame.pcm) != self._format.size or len(self._outbox) >= OUTBOX or self._closed is not None:
+            self.stats.sent.dropped += 1
+            return
+        self._outbox.append(frame.pcm)
+
+    def clear(self) -> None:
+        """Forget frames that wait for their tick."""
+        self._outbox.clear()
+
+    def send_dtmf(self, digits: str) -> None:
+        """Press keys; `on_tick` rests meanwhile. Raises ValueError for what is no key."""
+        if self._agreement is not None and self._agreement.dtmf_send_type is None:
+            for digit in digits:
+                self._signalling.send_info_dtmf(digit, self._media.config.dtmf_press_ms)
+            return
+        self._events.press(digits)
+
+    async def hangup(self, cause: HangupCause) -> None:
+        """End the call."""
+        self._hangup(cause)
+
+    async def transfer(self, target: str) -> None:
+        """Refer the far end to `target`, then leave."""
+        await self._signalling.transfer(target)
+        self._hangup(HangupCause.NORMAL)
+
+    def _hangup(self, cause: HangupCause) -> None:
+        if self._closed is None:
+            self._signalling.hangup(cause)
+            self._finish(cause)
+
+    def _finish(self, cause: HangupCause) -> None:
+        if self._closed is not None:
+            return
+        self._closed = cause
+        if self._leave is not None:
+            self._leave()
+        self._loop.remove_reader(self._sock.fileno())
+        self._media.ports.release(self._sock, self._loop.time())
+        if self._receiver is not None:
+            self._receiver.update_stats()
+        if self._sink is not None:
+            self._sink.on_closed(cause)
+
+    # The wire
+
+    def _readable(self) -> None:
+        try:
+            data, source = self._sock.recvfrom(DATAGRAM)
+        except OSError:  # nothing there after all, or an ICMP error of a packet we sent
+            return
+        receiver, latch = self._receiver, self._latch
+        if receiver is None or self._sink is None:
+            self.stats.early += 1
+            return
+        if source != latch.source and not (receiver.plausible(data) and latch.accepts(source)):
+            self.stats.received.foreign += 1
+            return
+        latch.packets += 1
+        self._idle = 0
+        digit = receiver.datagram(data, self._loop.time())
+        if digit is not None:
+            self._pressed("rtp", digit)
+
+    def _pressed(self, path: str, digit: str) -> None:
+        if self._sink is None or self._closed is not None:
+            return
+        if self._digits.is_new(path, digit, self._loop.time()):
+            self._sink.on_dtmf(digit)
+
+    def _receive_tick(self) -> None:
+        sink, receiver, agreement = self._sink, self._receiver, self._agreement
+        assert sink is not None and receiver is not None and agreement is not None
+        if agreement.on_hold:
+            pcm = bytes(self._format.size)
+        else:
+            pcm = receiver.frame()
+            self._idle += 1
+            if self._idle > self._patience > 0:
+                log.warning("no RTP, ending the call", extra={"call_id": self.info.call_id})
+                self._hangup(HangupCause.MEDIA_TIMEOUT)
+                return
+        frame = AudioFrame(pcm, self._format.rate, self._pts)
+        self._pts += len(pcm) // 2
+        sink.on_audio(frame)
+
+    def _send_tick(self) -> None:
+        sink, sender, agreement = self._sink, self._sender, self._agreement
+        assert sink is not None and sender is not None and agreement is not None
+        if self._closed is not None:
+            return  # by what the frame of this beat brought about
+        if not agreement.direction.sends:
+            sender.pause()  # nobody listens: the sink is not asked, so that nothing of it is lost
+            return
+        if self._events.busy and agreement.dtmf_send_type is not None:
+            packets = sender.events(self._events, agreement.dtmf_send_type)
+        else:
+            sink.on_tick()
+            if self._outbox:
+                packets = sender.audio(self._outbox.popleft())
+            else:
+                self.stats.sent.silent += 1
+                packets = sender.silence()
+        for packet in packets:
+            self._transmit(packet)
+
+    def _transmit(self, packet: bytes) -> None:
+        sent = self.stats.sent
+        try:
+            self._sock.sendto(packet, self._latch.target)
+        except OSError:  # no route, full buffer, port 0: the next packet may fare better
+            sent.errors += 1
+            return
+        sent.packets += 1
+        sent.bytes += len(packet)

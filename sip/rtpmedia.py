@@ -1,0 +1,80 @@
+"""What the media of all SIP calls share: configuration, ports, codecs, clock; and what is counted."""
+
+from dataclasses import asdict, dataclass, field
+from ipaddress import ip_network
+
+from media.codecs import Codec, codec
+from media.metronome import Metronome
+from media.rtp import ReceptionStats
+from sip.rtpports import RtpPorts
+
+
+@dataclass(frozen=True, slots=True)
+class RtpConfig:
+    """Media of SIP calls."""
+
+    host: str = "0.0.0.0"
+    """Address that RTP sockets bind to; "::" for IPv6."""
+    first_port: int = 20000
+    """First UDP port for RTP. One even port a call; 0 in both: any port the system gives."""
+    last_port: int = 29998
+    """Last UDP port for RTP. The default range has room for 5000 calls."""
+    codecs: tuple[str, ...] = ("PCMU", "PCMA", "G722", "L16/16000", "L16/8000")
+    """Codecs in order of preference: PCMU, PCMA, G722, L16/8000, L16/16000. The first that the far
+    end has too is taken."""
+    jitter_min_ms: int = 40
+    """Delay of received audio to begin with; it adapts. 20 on a clean LAN, 60 over mobile networks."""
+    jitter_max_ms: int = 200
+    """Longest such delay; older audio is dropped. More is felt as a slow answer."""
+    inactivity_s: float = 30.0
+    """Seconds without any RTP, off hold, after which the call is ended: its BYE was lost. 0: never."""
+    trusted_networks: tuple[str, ...] = ()
+    """Networks ("10.0.0.0/8") whose RTP is believed although it comes neither from the host in the
+    SDP nor from the one that signals: carriers with separate media gateways behind NAT."""
+    dtmf_press_ms: int = 100
+    """Length of a key that we press; machines at the far end want 70 at least."""
+    dtmf_pause_ms: int = 80
+    """Pause between keys that we press."""
+
+
+@dataclass(slots=True)
+class TransmissionStats:
+    """What went out."""
+
+    packets: int = 0
+    bytes: int = 0  # with RTP headers
+    silent: int = 0  # frames that we filled with silence
+    dropped: int = 0  # frames that could not be sent: too many at once, or of the wrong size
+    errors: int = 0  # refused by the network
+
+
+@dataclass(slots=True)
+class MediaStats:
+    """Of one call, both ways."""
+
+    received: ReceptionStats = field(default_factory=ReceptionStats)
+    sent: TransmissionStats = field(default_factory=TransmissionStats)
+    early: int = 0  # packets before the call was answered
+
+    def fields(self) -> dict[str, object]:
+        """Flat, for the timeline: received_lost, sent_packets, ..."""
+        return {
+            **{f"received_{k}": v for k, v in asdict(self.received).items()},
+            **{f"sent_{k}": v for k, v in asdict(self.sent).items()},
+            "early": self.early,
+        }
+
+
+class RtpMedia:
+    """What the legs of a process share: ports, clock, codecs."""
+
+    def __init__(self, config: RtpConfig, metronome: Metronome) -> None:
+        """Raises ValueError for a codec that does not exist, a bad network or an empty port range."""
+        self.config, self.metronome = config, metronome
+        self.ports = RtpPorts(config.host, config.first_port, config.last_port)
+        try:
+            self.codecs: tuple[Codec, ...] = tuple(codec(name) for name in config.codecs)
+        except KeyError as e:
+            raise ValueError(f"unknown codec {e.args[0]!r} in codecs") from None
+        self.trusted = tuple(ip_network(n) for n in config.trusted_networks)
+        self.legs = 0

@@ -1,0 +1,65 @@
+"""UDP ports for RTP: even ones (RFC 3550, section 11) of a range that a firewall can be opened for.
+
+A port rests for some seconds after its call, so that late packets of one caller never reach the next.
+"""
+
+import socket
+from collections import deque
+
+from sip.errors import SipError
+
+REST_S = 10.0  # far ends stop sending well before: BYE is retransmitted for 32 s only if unanswered
+TRIES = 20  # ports that another program may hold before we give up
+
+
+class PortsExhausted(SipError):
+    """All RTP ports are in use: answer 503."""
+
+
+class RtpPorts:
+    """The range, shared by all calls. Times in seconds of any clock."""
+
+    def __init__(self, host: str, first: int, last: int) -> None:
+        """Binds on `host`; ports `first` to `last`. Both 0: any port the system gives."""
+        self._host = host
+        self._any = first == last == 0
+        self._free = deque(range(first + first % 2, last + 1, 2))
+        self._resting: deque[tuple[float, int]] = deque()  # rested at, port
+        if not self._any and not (0 < first <= last < 65536 and self._free):
+            raise ValueError(f"no even port between {first} and {last}")
+
+    @property
+    def free(self) -> int:
+        """How many calls there is room for."""
+        return len(self._free) + len(self._resting)
+
+    def bind(self, now: float) -> socket.socket:
+        """A non-blocking socket on a free port. Raises PortsExhausted."""
+        if self._any:
+            return self._socket(0)
+        while self._resting and (self._resting[0][0] <= now or not self._free):
+            self._free.append(self._resting.popleft()[1])  # rested, or needed after all
+        for _ in range(min(TRIES, len(self._free))):
+            port = self._free.popleft()
+            try:
+                return self._socket(port)
+            except OSError:
+                self._free.append(port)  # somebody else's for now
+        raise PortsExhausted("no free RTP port")
+
+    def release(self, sock: socket.socket, now: float) -> None:
+        """Close a socket from `bind`; its port rests."""
+        port = sock.getsockname()[1]
+        sock.close()
+        if not self._any:
+            self._resting.append((now + REST_S, port))
+
+    def _socket(self, port: int) -> socket.socket:
+        sock = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            sock.bind((self._host, port))
+        except OSError:
+            sock.close()
+            raise
+        return sock
