@@ -1,0 +1,1 @@
+"""Our own asyncio SIP user agent, the default `SipEndpoint`."""

@@ -1,0 +1,31 @@
+"""What the user agent counts, as plain numbers for the metrics."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class SipCounters:
+    """Since the start of the process, but for the gauge `transactions`."""
+
+    received: int = 0
+    """Messages from allowed sources that could be read."""
+    sent: int = 0
+    """Messages put on the wire, repetitions included."""
+    refused_source: int = 0
+    """Datagrams and connections of unknown sources: dropped unread, without an answer."""
+    unparsable: int = 0
+    """Messages from allowed sources that are no SIP, or too large."""
+    stray: int = 0
+    """Responses and ACKs that belong to nothing we know."""
+    absorbed: int = 0
+    """Retransmissions of the peer that a transaction answered on its own."""
+    repeated: int = 0
+    """Our own retransmissions: a measure of loss on the way."""
+    overloaded: int = 0
+    """Requests refused because there are too many transactions."""
+    unsendable: int = 0
+    """Messages that a socket or a broken connection did not take."""
+    calls_in: int = 0
+    calls_out: int = 0
+    transactions: int = 0
+    """Transactions alive now."""

@@ -1,0 +1,43 @@
+"""Where a message came from, and the way for an answer (RFC 3261, 18.2; RFC 3581)."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sip.ua.grammar import Via
+from sip.ua.message import Request
+
+TransportName = Literal["UDP", "TCP"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One way to a peer: its IP address and port, and the TCP connection to prefer (0: any)."""
+
+    transport: TransportName
+    host: str
+    port: int
+    connection: int = 0
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the transport repeats what is lost."""
+        return self.transport == "TCP"
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{self.host}:{self.port}"
+
+
+def answer_flow(request: Request, source: Flow) -> Flow:
+    """Where responses go. Notes in the top Via where the request really came from."""
+    via = request.via
+    params = dict(via.params)
+    # RFC 3261, 18.2.1: `received` if it differs from sent-by; RFC 3581, 4: with rport always.
+    if via.host.strip("[]") != source.host or "rport" in params:
+        params["received"] = source.host
+    port = via.port or 5060
+    if "rport" in params:
+        params["rport"] = str(source.port)
+        port = source.port
+    request.headers.set_first("via", str(Via(via.transport, via.host, via.port, params)))
+    # RFC 3261, 18.2.2: a stream's answer takes the connection; only if that broke, the Via's port.
+    return replace(source, port=port)
