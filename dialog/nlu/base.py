@@ -36,3 +36,8 @@ def normalise(text: str) -> str:
     text = re.sub(r"\b([ap])\.?\s?m\b", r"\1 m", text)
     text = _NOISE.sub(" ", _DOTTED.sub(r"\1 ", text))
     return " ".join(word for word in (w.strip(":'") for w in text.split()) if word)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a table written as one text."""
+    return tuple(text.split())

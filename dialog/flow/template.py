@@ -1,0 +1,83 @@
+"""Texts with slots: "See you on {day|weekday} at {time}". A brace itself is written twice: {{ }}.
+
+Between the braces stands an expression, behind the bar a format (values.FORMATS).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from dialog.errors import ExpressionError
+from dialog.flow.expr import Expression, compile_expression
+from dialog.flow.values import FORMATS, Value, plain
+
+MAX_CHARS = 2_000  # two minutes of speech
+
+_PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[^{}]+|.", re.DOTALL)
+
+
+class UnknownFormat(ExpressionError):
+    """The loader adds a did-you-mean."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"unknown format {name!r}")
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    expression: Expression
+    format: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A compiled text. Make it with `compile_template`."""
+
+    source: str
+    parts: tuple[str | _Slot, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Slots and variables that the text reads."""
+        return frozenset().union(*(p.expression.names for p in self.parts if isinstance(p, _Slot)))
+
+    def render(self, values: Mapping[str, Value], now: datetime) -> str:
+        """The text to speak. Raises ExpressionError if a value does not fit its format."""
+        return "".join(p if isinstance(p, str) else _render(p, values, now) for p in self.parts).strip()
+
+
+def _render(slot: _Slot, values: Mapping[str, Value], now: datetime) -> str:
+    value = slot.expression.evaluate(values, now)
+    if slot.format is None or value is None:
+        return plain(value)
+    try:
+        return FORMATS[slot.format](value)
+    except ExpressionError as error:
+        raise ExpressionError(f"{{{slot.expression.source}|{slot.format}}}: {error}") from None
+
+
+def compile_template(source: str) -> Template:
+    """Check and compile. Raises ExpressionError; whether the names exist is the caller's to check."""
+    if len(source) > MAX_CHARS:
+        raise ExpressionError(f"the text has {len(source)} characters, {MAX_CHARS} is the most")
+    parts: list[str | _Slot] = []
+    for match in _PART.finditer(source):
+        found = match[0]
+        if match[1] is not None:
+            parts.append(_slot(match[1]))
+        elif found in {"{", "}"}:
+            raise ExpressionError(f"a single {found!r} in {source!r}; write it twice if it is meant as such")
+        else:
+            parts.append(found[0] if found in {"{{", "}}"} else found)
+    return Template(source, tuple(parts))
+
+
+def _slot(inside: str) -> _Slot:
+    expression, bar, name = inside.rpartition("|")
+    if not bar:
+        return _Slot(compile_expression(inside), None)
+    if name.strip() not in FORMATS:
+        raise UnknownFormat(name.strip())
+    return _Slot(compile_expression(expression), name.strip())
