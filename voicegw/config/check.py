@@ -41,7 +41,7 @@ class _Builder:
         fields = {field.name: field for field in dataclasses.fields(Config)}
         hints = get_type_hints(Config)
         self._unknown_keys(data, tuple(fields), ())
-        values = {}
+        values: dict[str, Any] = {}
         for name, field in fields.items():
             raw = data.get(name)
             if name not in data or (raw is None and dataclasses.is_dataclass(hints[name])):
@@ -69,14 +69,13 @@ class _Builder:
 
     def _engine(self, field: "dataclasses.Field[Any]", raw: Any) -> Engine | None:
         path: Path_ = (field.name,)
-        default: Engine = field.default_factory()  # type: ignore[misc]
         if isinstance(raw, str):
             raw = {"engine": raw}  # `stt: pocketsphinx` says it all
         if not isinstance(raw, Mapping):
             self._problem(path, "must be an engine's name, or a mapping with `engine` and its options")
             return None
         options = dict(raw)
-        name = options.pop("engine", default.engine)
+        name = options.pop("engine", field.metadata["engine"])
         try:
             provider = load(field.metadata["kind"], str(name))
         except UnknownProvider as error:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dialog.turn import TurnPolicy
+from media.callconfig import SessionConfig
 from media.providers import Kind, load
-from media.session import SessionConfig
 
 
 class LogFormat(StrEnum):
@@ -109,17 +109,21 @@ class Engine:
 
 
 def _engine(kind: Kind, name: str) -> Any:
-    return field(default_factory=lambda: Engine(name, load(kind, name).config()), metadata={"kind": kind})
+    def default() -> Engine:
+        return Engine(name, load(kind, name).config())
+
+    return field(default_factory=default, metadata={"kind": kind, "engine": name})
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Relative paths start at the working directory. Times carry their unit in their name."""
+    """Times carry their unit in their name: _ms, _s."""
 
     data_dir: Path = Path("data")
-    """Where calls are kept: the database, recordings and timelines. Made if it is not there."""
-    flows: tuple[Path, ...] = ()
-    """Flow files, or folders of them. Empty: the demo, a clinic's appointment line."""
+    """Where calls are kept: the database, recordings and timelines. Made if it is not there;
+    relative to the working directory."""
+    flows: tuple[Path, ...] = (Path("flows"),)
+    """Flow files, or folders of them, relative to this file. Without a file: the demo, a clinic's line."""
     http: HttpConfig = HttpConfig()
     routing: Routing = field(default_factory=Routing)
     stt: Engine = _engine("stt", "pocketsphinx")

@@ -11,7 +11,6 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ a dollar sign). Any setting can also be overridden from outside: VOICEGW_SIP__PO
 and mappings are then JSON. Check a changed file with `voicegw check-config FILE`."""
 
 
-@cache
 def field_docs(cls: type[Any]) -> Mapping[str, str]:
     """Docstring of each field, inherited ones included."""
     docs: dict[str, str] = {}
@@ -51,7 +49,6 @@ def field_docs(cls: type[Any]) -> Mapping[str, str]:
     return docs
 
 
-@cache
 def _class_doc(cls: type[Any]) -> str:
     """First paragraph of a class's docstring; "" if it is the one that dataclasses makes up."""
     doc = inspect.getdoc(cls) or ""
@@ -106,8 +103,8 @@ def _engine(name: str, engine: Engine, *, commented: bool) -> Iterator[str]:
 
 
 def _comment(text: str, indent: str) -> Iterator[str]:
-    for paragraph in text.split("\n\n") if text else ():
-        if paragraph != text.split("\n\n")[0]:
+    for number, paragraph in enumerate(text.split("\n\n") if text else ()):
+        if number:
             yield f"{indent}#"
         for line in textwrap.wrap(" ".join(paragraph.split()), WIDTH - len(indent) - 2):
             yield f"{indent}# {line}"

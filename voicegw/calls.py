@@ -1,0 +1,216 @@
+"""Every call of the server: let in or refused, routed, answered, run to its end.
+
+One task a call (the endpoint's, which runs `on_call`). Whatever goes wrong in it ends that call alone;
+its final state is told exactly once. A call holds its place from the INVITE on, so that a burst of calls
+cannot overrun the limit while they ring.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from dialog.types import DialogEngine
+from media.callconfig import Engines, SessionConfig
+from media.errors import ProviderError
+from media.leg import CallInfo, CallLeg, HangupCause
+from media.session import CallSession
+from media.stt.base import SpeechToText, SttStream
+from media.tts.base import TextToSpeech
+from media.vad.base import VoiceDetector
+from sip.endpoint import IncomingCall
+from sip.errors import CallFailed
+from voicegw.config.model import Limits
+from voicegw.ears import DeafEars
+from voicegw.journal import CallJournal, Journals
+from voicegw.livecalls import LiveCall, LiveCalls
+from voicegw.logs import call_id_var
+from voicegw.metrics import Metrics
+from voicegw.routing import Router
+
+log = logging.getLogger(__name__)
+
+HANGUP_S = 5.0  # for the last BYEs when we stop; then the endpoint closes its sockets anyway
+
+NewDialog = Callable[[CallInfo], DialogEngine]
+
+
+@dataclass(frozen=True, slots=True)
+class CallParts:
+    """What every call is made from."""
+
+    router: Router
+    dialogs: Mapping[str, NewDialog]  # by name of the flow
+    ears: SpeechToText
+    voice: TextToSpeech
+    new_vad: Callable[[], VoiceDetector]
+    session: SessionConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How a call is turned away, and under which name that is counted."""
+
+    reason: str
+    status: int
+    phrase: str
+    retry: bool = False
+
+
+DRAINING = Refusal("draining", 503, "Shutting Down", retry=True)
+BUSY = Refusal("busy", 503, "All Lines Busy", retry=True)
+LATE = Refusal("late", 503, "Overloaded", retry=True)
+NOT_FOUND = Refusal("not_found", 404, "Nobody Here By This Number")
+FAILED = Refusal("error", 500, "Server Internal Error")
+
+
+class CallManager:
+    """Belongs to one event loop."""
+
+    def __init__(self, parts: CallParts, limits: Limits, journals: Journals, metrics: Metrics) -> None:
+        self._parts, self._limits, self._journals, self._metrics = parts, limits, journals, metrics
+        self.live = LiveCalls()
+        self.draining = False
+        metrics.active.set_function(lambda: len(self.live))
+
+    async def on_call(self, incoming: IncomingCall) -> None:
+        """Take one call from its INVITE to its end. Only cancelling gets out of here."""
+        info = incoming.info
+        call_id_var.set(info.call_id)
+        log.info("call came in", extra={"pii_from": info.caller, "pii_to": info.callee})
+        flow = self._parts.router.flow_for(info)
+        refusal = self._refusal(flow)
+        if refusal is not None or flow is None:
+            self._reject(incoming, refusal or NOT_FOUND)
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        call = LiveCall(info, flow, task, asyncio.get_running_loop().time())
+        self.live.add(call)
+        try:
+            await self._take(incoming, call)
+        finally:
+            self.live.remove(call)
+            if not self.live:
+                self._metrics.late.forget()
+
+    def _refusal(self, flow: str | None) -> Refusal | None:
+        if self.draining:
+            return DRAINING
+        if flow is None:
+            return NOT_FOUND
+        if len(self.live) >= self._limits.max_calls:
+            return BUSY
+        limit = self._limits.lateness_ms
+        if limit and self.live and self._metrics.late.p99_ms() > limit:
+            return LATE
+        return None
+
+    def _reject(self, incoming: IncomingCall, refusal: Refusal) -> None:
+        log.warning("call refused", extra={"reason": refusal.reason, "status": refusal.status})
+        self._metrics.rejected.labels(refusal.reason).inc()
+        retry = self._limits.retry_after_s if refusal.retry else None
+        incoming.reject(refusal.status, refusal.phrase, retry)
+
+    # One call
+
+    async def _take(self, incoming: IncomingCall, call: LiveCall) -> None:
+        """Answer and run, keeping the journal. Its final state is told here and nowhere else."""
+        cause = HangupCause.INTERNAL
+        async with self._journals.open(call.info, call.flow, call.epoch) as journal:
+            try:
+                cause = await self._run(incoming, call, journal)
+            except asyncio.CancelledError:
+                cause = HangupCause.NORMAL  # we are told to stop
+                raise
+            finally:
+                now, answered = asyncio.get_running_loop().time(), call.answered_at
+                seconds = None if answered is None else now - answered
+                self._metrics.ended(call.info.direction, cause, seconds)
+                log.info(
+                    "call ended", extra={"cause": cause.name.lower(), "seconds": round(now - call.epoch, 1)}
+                )
+                journal.ended(cause)
+
+    async def _run(self, incoming: IncomingCall, call: LiveCall, journal: CallJournal) -> HangupCause:
+        """The boundary of a call: no exception of it gets further."""
+        try:
+            dialog = self._parts.dialogs[call.flow](call.info)
+            incoming.ring()
+            leg = await incoming.answer()
+        except CallFailed as error:  # the caller gave up, or has no codec of ours
+            self._metrics.rejected.labels("gone").inc()
+            return error.cause
+        except Exception as error:
+            self._crashed(journal, error)
+            self._reject(incoming, FAILED)
+            return HangupCause.INTERNAL
+        call.state, call.answered_at = "answered", asyncio.get_running_loop().time()
+        self._metrics.setup.observe(call.answered_at - call.epoch)
+        journal.answered(leg.format.rate)
+        cause = HangupCause.NORMAL
+        try:
+            cause = await self._session(leg, dialog, call, journal)
+        except Exception as error:
+            cause = HangupCause.INTERNAL
+            self._crashed(journal, error)
+        finally:
+            call.state = "closing"
+            await leg.hangup(cause)  # nothing to do unless something went wrong
+            self._count_media(leg, journal)
+        return cause
+
+    def _crashed(self, journal: CallJournal, error: Exception) -> None:
+        log.exception("call crashed")
+        self._metrics.crashes.inc()
+        journal.event("error", where="call", message=f"{type(error).__name__}: {error}")
+
+    async def _session(
+        self, leg: CallLeg, dialog: DialogEngine, call: LiveCall, journal: CallJournal
+    ) -> HangupCause:
+        async with AsyncExitStack() as stack:
+            ears = await self._ears(stack, leg, dialog, journal)
+            engines = Engines(self._parts.new_vad(), ears, self._parts.voice)
+            session = CallSession(leg, engines, dialog, self._parts.session, journal, journal.tap)
+            call.session = session
+            return await session.run()
+
+    async def _ears(
+        self, stack: AsyncExitStack, leg: CallLeg, dialog: DialogEngine, journal: CallJournal
+    ) -> SttStream:
+        """Ears from the engine; without one the call goes on by keys, which is better than hanging up."""
+        try:
+            return await stack.enter_async_context(self._parts.ears.stream(leg.format, dialog.domain))
+        except ProviderError as error:
+            return DeafEars(error)
+
+    def _count_media(self, leg: CallLeg, journal: CallJournal) -> None:
+        stats = getattr(leg, "stats", None)  # carriers without RTP of ours have none
+        if stats is not None:
+            fields = stats.fields()
+            self._metrics.media(fields)
+            journal.event("media", **fields)
+
+    # The end
+
+    async def drain(self, limit_s: float, goodbye_s: float) -> None:
+        """Take no more calls; wait for those in progress, then say goodbye, then hang up."""
+        self.draining = True
+        if await self.live.empty(limit_s):
+            return
+        log.warning("ending calls in progress", extra={"calls": len(self.live)})
+        for call in self.live:
+            if call.session is not None:
+                call.session.say_goodbye()
+            else:
+                call.task.cancel()
+        if not await self.live.empty(goodbye_s):
+            await self.stop()
+
+    async def stop(self) -> None:
+        """Hang up on everybody now."""
+        self.draining = True
+        for call in self.live:
+            call.task.cancel()
+        await self.live.empty(HANGUP_S)

@@ -1,0 +1,28 @@
+"""What is written about one call while it lasts: the port between `CallManager` and what remains."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from media.leg import CallInfo, HangupCause
+from media.observe import CallObserver, CallTap
+
+
+class CallJournal(CallObserver, Protocol):
+    """Takes one call's events, and gives its recorder."""
+
+    @property
+    def tap(self) -> CallTap | None:
+        """Where the call's audio goes; None: it is not recorded, or not yet answered."""
+
+    def answered(self, rate: int) -> None:
+        """The caller is connected; audio of `rate` Hz will follow."""
+
+    def ended(self, cause: HangupCause) -> None:
+        """The final state. Only the first one counts."""
+
+
+class Journals(Protocol):
+    """Opens a journal for each call."""
+
+    def open(self, info: CallInfo, flow: str, epoch: float) -> AbstractAsyncContextManager[CallJournal]:
+        """Leaving the block closes files and hands the rest to the storage; it never raises."""

@@ -1,0 +1,58 @@
+"""The calls in progress: who holds a place, and waiting until all are gone."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from media.leg import CallInfo
+from media.session import CallSession
+
+
+@dataclass(slots=True, eq=False)
+class LiveCall:
+    """One call that holds a place, from its INVITE to its end."""
+
+    info: CallInfo
+    flow: str
+    task: "asyncio.Task[object]"
+    epoch: float  # loop time of its INVITE
+    state: str = "ringing"  # ringing, answered, closing
+    answered_at: float | None = None  # loop time
+    session: CallSession | None = field(default=None, repr=False)
+
+
+class LiveCalls:
+    """All calls that hold a place."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, LiveCall] = {}
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[LiveCall]:
+        return iter(tuple(self._calls.values()))
+
+    def __contains__(self, call_id: str) -> bool:
+        return call_id in self._calls
+
+    def add(self, call: LiveCall) -> None:
+        """Take a place. The id is new."""
+        self._calls[call.info.call_id] = call
+
+    def remove(self, call: LiveCall) -> None:
+        """Give the place back."""
+        del self._calls[call.info.call_id]
+        self._changed.set()
+
+    async def empty(self, timeout_s: float) -> bool:
+        """Wait until nobody is left; False when the time is up first."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._calls:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,180 @@
+"""What Prometheus can read at /metrics. Labels only from closed sets: nothing a caller sends is a label.
+
+Most figures come from the same events that make the timeline; the rest is pulled when somebody reads.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from media.leg import Direction, HangupCause
+from media.observe import EventName
+
+STEPS = ("eot", "stt", "dialog", "tts", "playout", "total")
+LATENCY_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.2, 1.5, 2, 3, 5)
+LATE_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.5)
+DURATION_BUCKETS = (1, 5, 15, 30, 60, 120, 180, 300, 600, 1200, 1800)
+
+LATENESS_BEATS = 1000  # of 5 ms: the last 5 s
+REJECTIONS = ("busy", "late", "draining", "not_found", "engine", "error", "gone")
+ERRORS = ("reply", "stt", "tts", "transfer", "recording", "storage", "call")
+RTP_IN = ("received", "lost", "late", "duplicate", "discarded", "wrong_type", "garbage", "foreign")
+RTP_OUT = ("packets", "silent", "dropped", "errors")
+
+
+class Lateness:
+    """How late the ticker's last beats were; the health figure that closes admission."""
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._recent: deque[float] = deque(maxlen=LATENESS_BEATS)
+        self._histogram = histogram
+
+    def observe(self, late_s: float) -> None:
+        """One beat. Some 2 us, 200 times a second, however many calls there are."""
+        self._recent.append(late_s)
+        self._histogram.observe(late_s)
+
+    def p99_ms(self) -> float:
+        """Of the last 5 s with calls; 0 before there are 100 beats."""
+        if len(self._recent) < 100:
+            return 0.0
+        return sorted(self._recent)[-len(self._recent) // 100] * 1000
+
+    def forget(self) -> None:
+        """The last call has left: what the ticker did then says nothing about the next one."""
+        self._recent.clear()
+
+
+class Metrics:
+    """All figures of one server, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.calls = self._counter("calls", "Calls that have ended.", "direction", "cause")
+        self.rejected = self._counter("calls_rejected", "Calls that were not answered.", "reason")
+        self.active = self._gauge("calls_active", "Calls in progress, ringing ones included.")
+        self.duration = self._histogram(
+            "call_duration_seconds", "Length of answered calls.", DURATION_BUCKETS
+        )
+        self.setup = self._histogram("call_setup_seconds", "From INVITE to the answer.", LATENCY_BUCKETS)
+        self.latency = self._histogram(
+            "turn_latency_seconds",
+            "From the caller's last sound to the bot's first packet, by step.",
+            LATENCY_BUCKETS,
+            "step",
+        )
+        self.turns = self._counter("turns", "Turns of callers.", "source", "understood")
+        self.barge_ins = self._counter("barge_ins", "Times that a caller silenced the bot.")
+        self.no_inputs = self._counter("no_inputs", "Prompts because a caller was silent.")
+        self.errors = self._counter("errors", "Failures that calls survived.", "where")
+        self.crashes = self._counter("call_crashes", "Calls ended by a bug of ours.")
+        self.rtp_in = self._counter("rtp_in_packets", "RTP packets of ended calls, by fate.", "kind")
+        self.rtp_out = self._counter("rtp_out_frames", "Frames sent in ended calls, by fate.", "kind")
+        self.transcripts = self._counter("stt_transcripts", "Finals of the recogniser.", "rejected")
+        self.stt_wait = self._histogram(
+            "stt_final_seconds", "From the end of speech to the recogniser's final.", LATENCY_BUCKETS
+        )
+        self.tts_requests = self._counter("tts_requests", "Sentences synthesised.", "result")
+        self.tts_first = self._histogram(
+            "tts_first_audio_seconds", "From a sentence to its first audio.", LATENCY_BUCKETS
+        )
+        self.tts_busy = self._counter("tts_busy_seconds", "Time spent waiting for the voice.")
+        self.tts_audio = self._counter("tts_audio_seconds", "Speech synthesised.")
+        self.late = Lateness(
+            self._histogram(
+                "ticker_lateness_seconds", "How late the 20 ms ticker's beats were.", LATE_BUCKETS
+            )
+        )
+        self._announce()
+
+    def _announce(self) -> None:
+        """Series that are 0 must be there too, else the first error is no rise."""
+        for reason in REJECTIONS:
+            self.rejected.labels(reason)
+        for where in ERRORS:
+            self.errors.labels(where)
+        for kind in RTP_IN:
+            self.rtp_in.labels(kind)
+        for kind in RTP_OUT:
+            self.rtp_out.labels(kind)
+        for step in STEPS:
+            self.latency.labels(step)
+
+    # Events of calls
+
+    def event(self, name: EventName, fields: Mapping[str, Any]) -> None:
+        """One event of some call, as it goes to the timeline."""
+        match name:
+            case "latency":
+                for step in STEPS:
+                    if (ms := fields.get(f"{step}_ms")) is not None:
+                        self.latency.labels(step).observe(ms / 1000)
+                if (ms := fields.get("stt_ms")) is not None:
+                    self.stt_wait.observe(ms / 1000)
+            case "turn":
+                understood = "no" if fields.get("rejected") else "yes"
+                self.turns.labels(str(fields.get("source", "speech")), understood).inc()
+            case "final":
+                self.transcripts.labels("yes" if fields.get("rejected") else "no").inc()
+            case "barge_in":
+                self.barge_ins.inc()
+            case "no_input":
+                self.no_inputs.inc()
+            case "error":
+                where = str(fields.get("where", ""))
+                self.errors.labels(where if where in ERRORS else "call").inc()
+
+    def media(self, fields: Mapping[str, Any]) -> None:
+        """What the leg of an ended call counted (sip/rtpmedia.py: MediaStats.fields)."""
+        for kind in RTP_IN:
+            self.rtp_in.labels(kind).inc(float(fields.get(f"received_{kind}", 0)))
+        for kind in RTP_OUT:
+            self.rtp_out.labels(kind).inc(float(fields.get(f"sent_{kind}", 0)))
+
+    def ended(self, direction: Direction, cause: HangupCause, seconds: float | None) -> None:
+        """A call is over; `seconds` since its answer, None if there was none."""
+        self.calls.labels(direction.value, cause.name.lower()).inc()
+        if seconds is not None:
+            self.duration.observe(seconds)
+
+    # Figures that others keep
+
+    def pull_gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A gauge that is read when asked for."""
+        self._gauge(name, text).set_function(read)
+
+    def pull_counts(self, name: str, text: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Counters kept elsewhere, by kind. The kinds are names in our code, never data."""
+        self.registry.register(_Counts(f"voicegw_{name}", text, read))
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"voicegw_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"voicegw_{name}", text, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"voicegw_{name}", text, labels, registry=self.registry, buckets=buckets)
+
+
+class _Counts(Collector):
+    """Counters that live in somebody else's dataclass."""
+
+    def __init__(self, name: str, text: str, read: Callable[[], Mapping[str, float]]) -> None:
+        self._name, self._text, self._read = name, text, read
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(self._name, self._text, labels=["kind"])
+        for kind, value in self._read().items():
+            family.add_metric([kind], value)
+        yield family

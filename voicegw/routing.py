@@ -1,0 +1,30 @@
+"""Which flow answers which call: by header, by called number, else the default."""
+
+from collections.abc import Collection
+
+from media.leg import CallInfo
+from voicegw.config.model import Routing
+
+
+class Router:
+    """Looks a call up in the routing table."""
+
+    def __init__(self, table: Routing, flows: Collection[str]) -> None:
+        """`flows` are the names of loaded flows, the default one first; the table names no other."""
+        self._header, self._headers = table.header.lower(), dict(table.headers)
+        self._exact = {n: flow for n, flow in table.numbers.items() if not n.endswith("*")}
+        patterns = {n[:-1]: flow for n, flow in table.numbers.items() if n.endswith("*")}
+        self._prefixes = sorted(patterns.items(), key=lambda item: -len(item[0]))
+        open_door = not table.numbers and not table.headers
+        self._default = table.default or (next(iter(flows), None) if open_door else None)
+
+    def flow_for(self, call: CallInfo) -> str | None:
+        """Name of the flow; None: nobody lives here, answer 404."""
+        if self._header and (flow := self._headers.get(call.headers.get(self._header, "").strip())):
+            return flow
+        if flow := self._exact.get(call.callee):
+            return flow
+        for prefix, flow in self._prefixes:
+            if call.callee.startswith(prefix):
+                return flow
+        return self._default
