@@ -16,6 +16,15 @@ _EVENT = struct.Struct("!BBH")  # event, E bit + reserved + volume, duration in 
 _END = 0x80
 
 
+def valid_keys(digits: str) -> str:
+    """The keys in upper case. Raises ValueError for what is no key."""
+    keys = digits.upper()
+    wrong = set(keys) - set(DIGITS)
+    if wrong:
+        raise ValueError(f"no telephone keys: {''.join(sorted(wrong))!r}")
+    return keys
+
+
 class EventReceiver:
     """Telephone events of one source -> digits."""
 
@@ -85,11 +94,7 @@ class EventSender:
 
     def press(self, digits: str) -> None:
         """Queue keys. Raises ValueError for what is no key."""
-        keys = digits.upper()
-        wrong = set(keys) - set(DIGITS)
-        if wrong:
-            raise ValueError(f"no telephone keys: {''.join(sorted(wrong))!r}")
-        self._waiting.extend(keys)
+        self._waiting.extend(valid_keys(digits))
 
     def tick(self, timestamp: int) -> list[EventPacket]:
         """What to send now, each packet time while `busy`; nothing in the pause after a key."""

@@ -60,7 +60,8 @@ class LegSink(Protocol):
         """One packet time from the far end. Lost packets are concealed or skipped in `pts`."""
 
     def on_tick(self) -> None:
-        """Now is the time to `send` one frame, or to send nothing."""
+        """Now is the time to `send` one frame, or to send nothing. Rests while the far end has put us
+        on hold or keys are being pressed: what was sent then would not be heard."""
 
     def on_dtmf(self, digit: str) -> None:
         """A key was pressed: one of 0-9 * # A-D. Reported once, whatever carried it."""

@@ -9,23 +9,25 @@ The endpoint signals and tells the leg: `offer`, `answer`, `accept` for descript
 
 import asyncio
 import logging
+import math
 import random
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from media.dtmf import DigitMerger, EventSender
+from media.dtmf import DigitMerger, EventSender, valid_keys
 from media.frames import AudioFormat, AudioFrame
 from media.leg import CallInfo, HangupCause, LegSink
 from media.rtp import RtpSource
 from media.rtpstream import FRAME_MS, ReceiveTypes, RtpReceiver, RtpSender
 from sip.errors import LocalProtocolError
-from sip.latch import Latch
+from sip.latch import Address, Latch
 from sip.offer import MediaAgreement, OfferAnswer
 from sip.rtpmedia import MediaStats, RtpMedia
 
 log = logging.getLogger(__name__)
 
+LATE_S = 0.010  # a beat later than this may have run before its packets were read
 OUTBOX = 5  # frames; a sink that sends more than one a tick is ahead of its clock
 DATAGRAM = 2048  # bytes; larger ones are no audio
 RANDOM = random.SystemRandom()  # RFC 3550, section 5.1: numbers that an attacker cannot guess
@@ -74,7 +76,10 @@ class RtpLeg:
         self._format = AudioFormat()
         self._pts = 0  # samples reported
         self._idle = 0  # packet times without any RTP
-        self._patience = int(media.config.inactivity_s * 1000 / FRAME_MS)
+        self._silence = b""  # a frame of it
+        self._on_hold = False
+        self._patience = _beats(media.config.inactivity_s)
+        self._hold_patience = _beats(media.config.hold_s)
         self._loop.add_reader(self._sock.fileno(), self._readable)
 
     # Descriptions: called by the endpoint
@@ -123,9 +128,11 @@ class RtpLeg:
             self._format = AudioFormat(new.codec.rate, FRAME_MS)
             # The session has set itself up for this rate: later descriptions must keep to it.
             self._sdp.restrict(new.codec)
+            self._silence = bytes(self._format.size)
         elif old.on_hold != new.on_hold:
             log.info("hold" if new.on_hold else "resumed", extra={"call_id": self.info.call_id})
             self._receiver.restart()
+        self._on_hold = new.on_hold
         self._latch.agree(new.host, new.port)
         self._idle = 0
         return new
@@ -161,7 +168,7 @@ class RtpLeg:
             return
         if self._agreement is None:
             raise LocalProtocolError("the leg has no media yet")
-        self._leave = self._media.metronome.join(self._receive_tick, self._send_tick)
+        self._leave = self._media.metronome.join(self._receive_tick, self._send_tick, self._failed)
 
     def send(self, frame: AudioFrame) -> None:
         """Send one frame at the next tick. Frames beyond one a tick are dropped and counted."""
@@ -176,11 +183,12 @@ class RtpLeg:
 
     def send_dtmf(self, digits: str) -> None:
         """Press keys; `on_tick` rests meanwhile. Raises ValueError for what is no key."""
-        if self._agreement is not None and self._agreement.dtmf_send_type is None:
-            for digit in digits:
-                self._signalling.send_info_dtmf(digit, self._media.config.dtmf_press_ms)
+        keys = valid_keys(digits)
+        if self._agreement is None or self._agreement.dtmf_send_type is not None:
+            self._events.press(keys)
             return
-        self._events.press(digits)
+        for key in keys:
+            self._signalling.send_info_dtmf(key, self._media.config.dtmf_press_ms)
 
     async def hangup(self, cause: HangupCause) -> None:
         """End the call."""
@@ -209,6 +217,11 @@ class RtpLeg:
         if self._sink is not None:
             self._sink.on_closed(cause)
 
+    def _failed(self, error: Exception) -> None:
+        """Something in this call's audio plane raised: a bug. The call ends, the others go on."""
+        log.error("call ended by a failure", extra={"call_id": self.info.call_id, "error": repr(error)})
+        self._hangup(HangupCause.INTERNAL)
+
     # The wire
 
     def _readable(self) -> None:
@@ -216,6 +229,17 @@ class RtpLeg:
             data, source = self._sock.recvfrom(DATAGRAM)
         except OSError:  # nothing there after all, or an ICMP error of a packet we sent
             return
+        self._datagram(data, source)
+
+    def _drain(self) -> None:
+        """Read all that has come in: before a late beat, whose packets the loop may not have read yet."""
+        try:
+            while self._closed is None:
+                self._datagram(*self._sock.recvfrom(DATAGRAM))
+        except OSError:
+            return
+
+    def _datagram(self, data: bytes, source: Address) -> None:
         receiver, latch = self._receiver, self._latch
         if receiver is None or self._sink is None:
             self.stats.early += 1
@@ -224,7 +248,8 @@ class RtpLeg:
             self.stats.received.foreign += 1
             return
         latch.packets += 1
-        self._idle = 0
+        if not self._on_hold:
+            self._idle = 0
         digit = receiver.datagram(data, self._loop.time())
         if digit is not None:
             self._pressed("rtp", digit)
@@ -236,17 +261,19 @@ class RtpLeg:
             self._sink.on_dtmf(digit)
 
     def _receive_tick(self) -> None:
-        sink, receiver, agreement = self._sink, self._receiver, self._agreement
-        assert sink is not None and receiver is not None and agreement is not None
-        if agreement.on_hold:
-            pcm = bytes(self._format.size)
-        else:
-            pcm = receiver.frame()
-            self._idle += 1
-            if self._idle > self._patience > 0:
-                log.warning("no RTP, ending the call", extra={"call_id": self.info.call_id})
-                self._hangup(HangupCause.MEDIA_TIMEOUT)
-                return
+        sink, receiver = self._sink, self._receiver
+        assert sink is not None and receiver is not None
+        if self._media.metronome.late > LATE_S:
+            self._drain()
+            if self._closed is not None:
+                return  # by what was read
+        self._idle += 1
+        if self._idle > (self._hold_patience if self._on_hold else self._patience):
+            log.warning("no RTP, ending the call", extra={"call_id": self.info.call_id})
+            self._hangup(HangupCause.MEDIA_TIMEOUT)
+            return
+        # On hold the person is away: music and the like are not for the bot's ears.
+        pcm = self._silence if self._on_hold else receiver.frame()
         frame = AudioFrame(pcm, self._format.rate, self._pts)
         self._pts += len(pcm) // 2
         sink.on_audio(frame)
@@ -263,6 +290,8 @@ class RtpLeg:
             packets = sender.events(self._events, agreement.dtmf_send_type)
         else:
             sink.on_tick()
+            if self._closed is not None:
+                return
             if self._outbox:
                 packets = sender.audio(self._outbox.popleft())
             else:
@@ -280,3 +309,8 @@ class RtpLeg:
             return
         sent.packets += 1
         sent.bytes += len(packet)
+
+
+def _beats(seconds: float) -> float:
+    """Packet times in so many seconds; 0 stands for ever."""
+    return seconds * 1000 / FRAME_MS if seconds else math.inf

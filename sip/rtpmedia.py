@@ -28,6 +28,8 @@ class RtpConfig:
     """Longest such delay; older audio is dropped. More is felt as a slow answer."""
     inactivity_s: float = 30.0
     """Seconds without any RTP, off hold, after which the call is ended: its BYE was lost. 0: never."""
+    hold_s: float = 1800.0
+    """Longest time on hold, 30 minutes: then nobody comes back. The dialog rests meanwhile. 0: for ever."""
     trusted_networks: tuple[str, ...] = ()
     """Networks ("10.0.0.0/8") whose RTP is believed although it comes neither from the host in the
     SDP nor from the one that signals: carriers with separate media gateways behind NAT."""
