@@ -1,0 +1,274 @@
+"""The caller: speaks when the bot is silent, listens when it speaks, and writes down what happened.
+
+Its clock is the line: one frame comes from the far end each packet time, speech or not. Everything
+else waits for the clock (`_until`), so that a scripted call runs the same on a virtual one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dialog.turn import SpeechStarted, SpeechStopped
+from media.frames import AudioFrame
+from media.leg import CallLeg, HangupCause
+from media.vad import webrtc
+from voicegw.phone.report import UTTERANCE_GAP_MS, CallRecord, Line, Span
+from voicegw.phone.script import (
+    HangUp,
+    OnTurn,
+    OverBot,
+    Pause,
+    Play,
+    Press,
+    Say,
+    Script,
+    Step,
+    WaitBot,
+    WaitSilence,
+    When,
+)
+from voicegw.phone.sound import Samples, Sound
+
+log = logging.getLogger(__name__)
+
+KEY_MS = 180  # a key and the pause after it, as our stacks press them
+HANGOVER_MS = 120  # the detector's; pauses are counted here
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something to tell the user while the call runs."""
+
+    at_ms: int
+    what: Literal["bot", "line", "dtmf", "problem", "closed"]
+    text: str = ""  # the words, the file, the keys; the problem; who hung up
+    ms: int = 0  # how long it lasted
+
+
+class _Over(Exception):
+    """The call has ended while the script still had something to do."""
+
+
+class PhoneSession:
+    """One call. Implements `media.leg.LegSink`."""
+
+    def __init__(
+        self, leg: CallLeg, on_happening: Callable[[Happening], None] = lambda happening: None
+    ) -> None:
+        self._leg = leg
+        self._tell = on_happening
+        self._ears = webrtc.create(webrtc.Config(hangover_ms=HANGOVER_MS))
+        self._clock = asyncio.Event()  # a frame came, or the call is over
+        self._now = 0  # ms of line time
+        self._line: list[bytes] = []  # frames to say, last first
+        self._said, self._received = bytearray(), bytearray()
+        self._bot_since: int | None = None  # start of the span being heard
+        self._untold = 0  # index of the first span that the user has not been told of
+        self._closed: HangupCause | None = None
+        self._hanging_up = False
+        self.record = CallRecord()
+
+    # The line
+
+    def on_audio(self, frame: AudioFrame) -> None:
+        """The far end, and our clock."""
+        self._received += frame.pcm
+        self._now = round(1000 * frame.end / frame.rate)
+        match self._ears.process(frame):
+            case SpeechStarted(ago_ms):
+                self._bot_since = self._now - ago_ms
+            case SpeechStopped(ago_ms):
+                self._bot_stopped(self._now - ago_ms)
+        if self._bot_since is None and self._now - self._silent_since() > UTTERANCE_GAP_MS:
+            self._tell_utterance()
+        self._wake()
+
+    def on_tick(self) -> None:
+        """Say the next frame, if there is something to say."""
+        size, position = self._leg.format.size, len(self._received)
+        pcm = self._line.pop() if self._line else b""
+        if len(self._said) < position:
+            self._said += bytes(position - len(self._said))
+        self._said[max(0, position - size) :] = pcm or bytes(size)
+        if pcm:
+            self._leg.send(AudioFrame(pcm, self._leg.format.rate, max(0, position - size) // 2))
+
+    def on_dtmf(self, digit: str) -> None:
+        """The bot presses keys."""
+        self.record.dtmf += digit
+        self._tell(Happening(self._now, "dtmf", digit))
+
+    def on_played(self, pts: int) -> None:
+        """A phone line has no buffer to confirm."""
+
+    def on_closed(self, cause: HangupCause) -> None:
+        """The call is over."""
+        self._closed = cause
+        if self._bot_since is not None:
+            self._bot_stopped(self._now)
+        self._tell_utterance()
+        record = self.record
+        record.total_ms, record.cause = self._now, cause.name
+        record.hangup = record.hangup or ("caller" if self._hanging_up else "bot")
+        self._tell(Happening(self._now, "closed", record.hangup))
+        self._wake()
+
+    # The script
+
+    async def perform(self, script: Script, sounds: Mapping[int, Sound]) -> CallRecord:
+        """Live through the call. `sounds` are those of the steps that speak, by their number, at the
+        leg's rate. Cancelling leaves the call as it is: `hang_up` follows."""
+        self._leg.start(self)
+        try:
+            for number, step in enumerate(script.steps):
+                await self._step(script, step, sounds.get(number))
+            if not self._hanging_up:
+                await self._linger(script)
+                await self.hang_up("caller")
+        except _Over:
+            unsaid = sum(isinstance(step, Say | Play | Press) for step in script.steps) - len(
+                self.record.lines
+            )
+            if unsaid:
+                self._problem(f"the bot ended the call before {unsaid} of our lines")
+        return self.record
+
+    async def hang_up(self, who: Literal["caller", "timeout"]) -> None:
+        """End the call, unless it has ended."""
+        if self._closed is None:
+            self._hanging_up, self.record.hangup = True, who
+            await self._leg.hangup(HangupCause.NORMAL)
+
+    def stereo(self) -> tuple[Samples, Samples]:
+        """What we said, what we heard."""
+        length = len(self._received)
+        said = bytes(self._said[:length]).ljust(length, b"\0")
+        return np.frombuffer(said, "<i2"), np.frombuffer(bytes(self._received), "<i2")
+
+    def heard(self, span: Span) -> Samples:
+        """The audio of a stretch of the call."""
+        rate = self._leg.format.rate
+        return self.stereo()[1][max(0, span.start_ms) * rate // 1000 : span.end_ms * rate // 1000]
+
+    async def _step(self, script: Script, step: Step, sound: Sound | None) -> None:
+        match step:
+            case Say(text, when) | Press(text, when):
+                await self._wait_for(when, script, text)
+            case Play(file, when):
+                await self._wait_for(when, script, file.name)
+        match step:
+            case Say(text):
+                await self._speak("say", text, sound)
+            case Play(file):
+                await self._speak("wav", file.name, sound)
+            case Press(digits):
+                await self._press(digits)
+            case WaitBot():
+                if not await self._until(lambda: self._bot_since is not None, script.patience_ms):
+                    self._problem(f"the bot said nothing within {script.patience_ms} ms")
+            case WaitSilence(ms):
+                await self._until(lambda: self._silent_for() >= ms)
+            case Pause(ms):
+                await self._until(lambda: False, ms)
+            case HangUp():
+                await self.hang_up("caller")
+
+    async def _wait_for(self, when: When, script: Script, text: str) -> None:
+        since = self.record.lines[-1].end_ms if self.record.lines else 0
+        match when:
+            case OnTurn(silence_ms):
+                if not await self._until(lambda: self._spoken_since(since), script.patience_ms):
+                    self._problem(f"the bot said nothing within {script.patience_ms} ms before {text!r}")
+                enough = script.turn_silence_ms if silence_ms is None else silence_ms
+                await self._until(lambda: self._silent_for() >= enough)
+            case OverBot(after_ms):
+                if not await self._until(lambda: self._speaks(since, after_ms), script.patience_ms):
+                    self._problem(
+                        f"the bot did not speak for {after_ms} ms, so nothing was there to interrupt"
+                    )
+
+    async def _speak(self, kind: Literal["say", "wav"], text: str, sound: Sound | None) -> None:
+        assert sound is not None, "perform() was given no sound for this step"
+        size = self._leg.format.size
+        pcm = sound.samples.astype("<i2").tobytes()
+        pcm += bytes(-len(pcm) % size)
+        first, last = sound.audible()
+        # on_tick says the first frame in the place of the frame that comes next.
+        start, over_bot = self._now, self._bot_since is not None
+        line = Line(kind, text, start + first, start + last, over_bot)
+        self.record.lines.append(line)
+        self._line = [pcm[at : at + size] for at in range(0, len(pcm), size)][::-1]
+        await self._until(lambda: not self._line)
+        self._tell(Happening(line.start_ms, "line", text, last - first))
+
+    async def _press(self, digits: str) -> None:
+        start, over_bot = self._now, self._bot_since is not None
+        self._leg.send_dtmf(digits)
+        line = Line("dtmf", digits, start, start + KEY_MS * len(digits), over_bot)
+        self.record.lines.append(line)
+        await self._until(lambda: False, KEY_MS * len(digits))
+        self._tell(Happening(line.start_ms, "line", f"[{digits}]", line.end_ms - line.start_ms))
+
+    async def _linger(self, script: Script) -> None:
+        """Hear the last answer out. Where the bot is to hang up, it is given the time."""
+        since = self.record.lines[-1].end_ms if self.record.lines else 0
+        await self._until(lambda: self._spoken_since(since), script.patience_ms)
+        silence = max(script.linger_ms, script.patience_ms if script.expect.hangup == "bot" else 0)
+        await self._until(lambda: self._silent_for() >= silence)
+
+    async def _until(self, ready: Callable[[], bool], limit_ms: int | None = None) -> bool:
+        """Wait for line time to bring something about. Raises _Over when the call ends first."""
+        deadline = None if limit_ms is None else self._now + limit_ms
+        while not ready():
+            if self._closed is not None:
+                raise _Over
+            if deadline is not None and self._now >= deadline:
+                return False
+            await self._clock.wait()
+        return True
+
+    def _wake(self) -> None:
+        self._clock.set()
+        self._clock.clear()
+
+    # The bot, as heard
+
+    def _bot_stopped(self, at_ms: int) -> None:
+        if self._bot_since is not None:
+            self.record.bot.append(Span(self._bot_since, at_ms))
+        self._bot_since = None
+
+    def _silent_since(self) -> int:
+        return self.record.bot[-1].end_ms if self.record.bot else 0
+
+    def _silent_for(self) -> int:
+        return 0 if self._bot_since is not None else self._now - self._silent_since()
+
+    def _spoken_since(self, ms: int) -> bool:
+        return self._bot_since is not None or self._silent_since() > ms
+
+    def _speaks(self, since: int, for_ms: int) -> bool:
+        """Whether the bot speaks now, and began to at least `for_ms` ago; pauses for breath aside."""
+        if self._bot_since is None:
+            return False
+        began = self._bot_since
+        for span in reversed(self.record.bot):
+            if began - span.end_ms > UTTERANCE_GAP_MS or span.end_ms <= since:
+                break
+            began = span.start_ms
+        return self._now - began >= for_ms
+
+    def _tell_utterance(self) -> None:
+        spans = self.record.bot[self._untold :]
+        self._untold = len(self.record.bot)
+        if spans:
+            start, end = spans[0].start_ms, spans[-1].end_ms
+            self._tell(Happening(start, "bot", ms=end - start))
+
+    def _problem(self, text: str) -> None:
+        self.record.problems.append(text)
+        self._tell(Happening(self._now, "problem", text))
