@@ -96,9 +96,9 @@ class Clock:
         return time(hour % 12 + (12 if late else 0), minute)
 
     def parse_keys(self, keys: str, now: datetime) -> time | None:
-        if not (keys.isascii() and keys.isdigit()) or len(keys) > 4:
-            return None
-        hour, minute = (int(keys[:-2]), int(keys[-2:])) if len(keys) > 2 else (int(keys), 0)
+        if not (keys.isascii() and keys.isdigit()) or len(keys) not in {3, 4}:
+            return None  # a single key is left to the flow's global options
+        hour, minute = int(keys[:-2]), int(keys[-2:])
         return self._likely(hour, minute) if hour < 24 and minute < 60 else None
 
     def spoken(self, value: Scalar) -> str:

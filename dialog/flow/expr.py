@@ -337,6 +337,7 @@ FUNCTIONS: Mapping[str, _Function] = {
     "add_minutes": _Function(_add_minutes, 2, 2),
     "text": _Function(_text, 1, 1),  # a day as 2026-05-03, a time as 09:30
     "lower": _Function(lambda v: _text(v).lower(), 1, 1),
+    "spell": _Function(lambda v: " ".join(_text(v).replace(" ", "")), 1, 1),  # "4 7 1 1"
     "length": _Function(_length, 1, 1),
     "number": _Function(_integer, 1, 1),
     "first": _Function(lambda *vs: _first(iter(vs)), 1, 8, skips_nothing=False),  # the first that is known

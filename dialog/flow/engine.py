@@ -1,0 +1,130 @@
+"""Plays a Flow: one FlowEngine is one conversation, on the phone or in text.
+
+A turn is decided whole and at once - state first, then the acts are handed out - so a reply that is
+cut leaves the state where it was decided, and `continues` takes the whole turn back by a snapshot.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from dialog.errors import ExpressionError, FlowRunError
+from dialog.flow.listening import Ears
+from dialog.flow.model import Flow
+from dialog.flow.plan import Plan
+from dialog.flow.source import did_you_mean
+from dialog.flow.state import State, load_state
+from dialog.flow.values import Value
+from dialog.flow.walk import Walk
+from dialog.history import History
+from dialog.turn import Interrupt, TurnPolicy
+from dialog.types import Act, DialogInput, Domain, Hangup, UserTurn
+
+log = logging.getLogger(__name__)
+
+MAX_FAILURES = 2  # turns in a row in which the flow fails before the call is ended
+_FINAL = frozenset({"expired", "no_match", "flow_error"})  # ends that no interruption shall stop
+
+
+class FlowEngine:
+    """A DialogEngine. `now` is the local time of the place the flow speaks for.
+
+    `variables` replace the flow's own of the same name; an unknown name raises ValueError.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        policy: TurnPolicy,
+        now: Callable[[], datetime],
+        variables: Mapping[str, Value] | None = None,
+    ) -> None:
+        for name in variables or {}:
+            if name not in flow.variables:
+                hint = did_you_mean(name, flow.variables)
+                raise ValueError(f'flow {flow.name!r} has no variable "{name}"{hint}')
+        self.flow, self.history = flow, History()
+        self._policy, self._clock, self._ears = policy, now, Ears(flow)
+        self._initial: dict[str, Value] = {
+            **dict.fromkeys(flow.slots),
+            **flow.variables,
+            **(variables or {}),
+        }
+        self._state = State(flow.start, dict(self._initial))
+        self._before = self._state.snapshot()
+        self._domain = Domain(flow.name, flow.language, self._ears.all_hints())
+
+    @property
+    def domain(self) -> Domain:
+        return self._domain
+
+    async def greet(self) -> AsyncGenerator[Act, None]:
+        for act in self._turn(None):
+            yield act
+
+    async def reply(self, turn: DialogInput) -> AsyncGenerator[Act, None]:
+        if isinstance(turn, UserTurn):
+            self.history.caller_said(turn.text, understood=not turn.rejected, continues=turn.continues)
+        for act in self._turn(turn):
+            yield act
+
+    def heard(self, text: str, complete: bool) -> None:  # noqa: FBT001 - the port has it so
+        self.history.bot_heard(text, complete=complete)
+
+    @property
+    def slots(self) -> Mapping[str, Value]:
+        """What is known so far."""
+        return dict(self._state.slots)
+
+    @property
+    def node(self) -> str:
+        """The node where the conversation stands."""
+        return self._state.node
+
+    def dump(self) -> dict[str, object]:
+        """The state as JSON can hold it; the history is the channel's to keep."""
+        return self._state.dump(self.flow)
+
+    def restore(self, data: Mapping[str, object]) -> None:
+        """Go on where `dump` was made. Raises FlowRunError if it does not fit this flow."""
+        self._state = load_state(self.flow, data)
+        self._before = self._state.snapshot()
+
+    def _turn(self, turn: DialogInput | None) -> list[Act]:
+        """Decide a turn, None being the first. A flow that fails apologises and stays where it was."""
+        if isinstance(turn, UserTurn) and turn.continues:
+            self._state = self._before.snapshot()
+        self._before = self._state.snapshot()
+        walk = Walk(self.flow, self._ears, self._state, self._initial, self._clock())
+        try:
+            if turn is None:
+                walk.go(self.flow.start)
+            else:
+                walk.answer(turn)
+            self._state.failures = 0
+            plan = walk.plan
+        except (ExpressionError, FlowRunError) as error:
+            plan = self._failed(error)
+        return self._acts(plan)
+
+    def _failed(self, error: Exception) -> Plan:
+        where, failures = self._state.node, self._before.failures + 1
+        log.error("flow failed", extra={"flow": self.flow.name, "node": where, "pii_error": str(error)})
+        self._state = replace(self._before.snapshot(), failures=failures)
+        plan = Plan()
+        plan.note("flow_error", node=where, error=str(error))
+        plan.say(self.flow.texts.fallback.render({}, self._clock()))
+        if failures >= MAX_FAILURES or not self._state.question:
+            plan.end = Hangup("flow_error")
+        else:
+            plan.say(self._state.question)
+        return plan
+
+    def _acts(self, plan: Plan) -> list[Act]:
+        node, confirming = self.flow.nodes[self._state.node], self._state.pending is not None
+        policy = self._ears.policy(self._policy, node, confirming=confirming)
+        if isinstance(plan.end, Hangup) and plan.end.reason in _FINAL:
+            policy = replace(policy, interrupt=Interrupt.NEVER)
+        hints = self._ears.hints(node, confirming=confirming)
+        return plan.acts(hints, policy, lambda said: self._ears.policy(self._policy, said))

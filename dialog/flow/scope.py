@@ -1,0 +1,129 @@
+"""What the readers of a flow file share: targets, names, texts and turn settings, each checked once.
+
+Names of slots are checked at the end, when every node that fills one has been seen.
+"""
+
+import keyword
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml.nodes import Node
+
+from dialog.errors import ExpressionError
+from dialog.flow.expr import CLOCKS, CONSTANTS, FUNCTIONS, Expression, UnknownFunction, compile_expression
+from dialog.flow.model import BACK
+from dialog.flow.source import Source, did_you_mean
+from dialog.flow.template import Template, UnknownFormat, compile_template
+from dialog.flow.values import FORMATS
+from dialog.turn import Interrupt, TurnPolicy
+
+NODE_KINDS = ("say", "ask", "menu", "branch", "set", "transfer", "hangup", "note")
+RESERVED = frozenset({*CLOCKS, *CONSTANTS, "question", "help"})
+_POLICY_TYPES = typing.get_type_hints(TurnPolicy)
+
+
+@dataclass(slots=True)
+class Scope:
+    """The file, what is defined in it, and what is yet to be checked."""
+
+    source: Source
+    node_ids: tuple[str, ...] = ()
+    variables: frozenset[str] = frozenset()
+    slots: set[str] = field(default_factory=set)  # grows while nodes are read
+    _reads: list[tuple[int, frozenset[str]]] = field(default_factory=list)
+
+    def target(self, node: Node, what: str, *, back: bool = True) -> str:
+        """A node id, or `back`. "" if it is wrong, which is noted."""
+        name = self.source.text(node, what)
+        if name is None or name in self.node_ids or (name == BACK and back):
+            return name or ""
+        hint = did_you_mean(name, self.node_ids)
+        self.source.error(node, f'{what} leads to "{name}", which is no node{hint}')
+        return ""
+
+    def template(self, node: Node, what: str, extra: Iterable[str] = ()) -> Template:
+        """A text with slots; `extra` are names that only this text knows."""
+        text = self.source.text(node, what)
+        try:
+            template = compile_template(text or "?")
+        except UnknownFormat as error:
+            self.source.error(node, f"{what}: {error}{did_you_mean(error.name, FORMATS)}")
+        except UnknownFunction as error:
+            self.source.error(node, f"{what}: {error}{did_you_mean(error.name, FUNCTIONS)}")
+        except ExpressionError as error:
+            self.source.error(node, f"{what}: {error}")
+        else:
+            self._reads.append((self.source.line(node), template.names - set(extra)))
+            return template
+        return compile_template("?")
+
+    def templates(self, node: Node, what: str, extra: Iterable[str] = ()) -> tuple[Template, ...]:
+        names = tuple(extra)
+        return tuple(self.template(item, what, names) for item in self.source.items(node, what))
+
+    def expression(self, node: Node, what: str) -> Expression:
+        """An expression; YAML's own numbers and true/false are expressions too."""
+        value = self.source.scalar(node, what)
+        source = str(node.value) if isinstance(value, str | int | float) else "none"
+        try:
+            expression = compile_expression(source)
+        except UnknownFunction as error:
+            self.source.error(node, f"{what}: {error}{did_you_mean(error.name, FUNCTIONS)}")
+        except ExpressionError as error:
+            self.source.error(node, f"{what}: {error}")
+        else:
+            self._reads.append((self.source.line(node), expression.names))
+            return expression
+        return compile_expression("none")
+
+    def slot(self, node: Node, what: str) -> str:
+        """The name of a slot that is filled here."""
+        name = self.source.text(node, what) or ""
+        self.define(name, self.source.line(node), what)
+        return name
+
+    def define(self, name: str, line: int, what: str) -> None:
+        if not name:
+            return
+        if not name.isidentifier() or keyword.iskeyword(name) or name in RESERVED:
+            self.source.error(line, f'{what} "{name}" is not usable as a name')
+        self.slots.add(name)
+
+    def turn(self, node: Node) -> Mapping[str, object]:
+        """TurnPolicy fields, with their types and limits."""
+        fields: dict[str, Any] = {}
+        for name, item in self.source.mapping(node, "turn", _POLICY_TYPES).items():
+            value = self._policy_value(name, item)
+            if value is None:
+                continue
+            try:
+                TurnPolicy(**{name: value})  # type: ignore[arg-type]
+            except ValueError as error:
+                self.source.error(item, f"turn: {error}")
+            else:
+                fields[name] = value
+        return fields
+
+    def _policy_value(self, name: str, item: Node) -> object:
+        source, what = self.source, f"turn.{name}"
+        match _POLICY_TYPES[name]:
+            case wanted if wanted is Interrupt:
+                chosen = source.one_of(item, what, [i.value for i in Interrupt])
+                return None if chosen is None else Interrupt(chosen)
+            case wanted if wanted is int:
+                return source.integer(item, what, most=10**8)
+            case wanted if wanted is str:
+                value = source.scalar(item, what)
+                return "" if value is None else str(value)
+            case _:
+                times = [source.integer(n, what, most=10**8) for n in source.items(item, what)]
+                return None if None in times else tuple(times)
+
+    def check_names(self) -> None:
+        """Every name that is read must be a slot or a variable."""
+        known = self.slots | self.variables
+        for line, names in self._reads:
+            for name in sorted(names - known):
+                self.source.error(line, f'unknown slot "{name}"{did_you_mean(name, known)}')
