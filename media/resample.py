@@ -1,6 +1,7 @@
 """Streaming change of sample rate (soxr), one object a stream and direction.
 
-Costs about 3 us per 20 ms. Rates that are equal cost nothing.
+Costs about 3 us per 20 ms. Rates that are equal cost nothing. The library works in blocks and holds
+back up to 120 ms of audio: no matter for synthesis, which is faster than life, but not for live audio.
 """
 
 import numpy as np
