@@ -1,0 +1,193 @@
+"""One pair of ears: the decoders that listen to one utterance, side by side.
+
+Each kind of answer has its decoder (grammar, digits, n-gram), and a free loop of phones runs beside
+them. How much likelier the sound is as the answer than as any phones at all, per frame, says whether
+the answer was really said: log-likelihood ratio, in pocketsphinx' scaled logarithms. Speech that is
+none of the answers is thus rejected instead of being forced into the nearest of them.
+
+Nothing of one utterance stays for the next but the cepstral mean (the line's and the speaker's colour
+and level), which the caller of this module keeps with the call.
+"""
+
+import math
+import os
+import warnings
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pocketsphinx import Config as DecoderConfig
+from pocketsphinx import Decoder, get_model_path
+
+from media.stt.sphinx.config import Config
+from media.stt.sphinx.plan import OPEN, Kind, Plan, Reader
+
+RATE = 16_000  # Hz of the acoustic model
+CMUDICT = Path(get_model_path("en-us/cmudict-en-us.dict"))
+NARROWBAND = Path(__file__).parent.parent / "data" / "narrowband-mllr.txt"
+
+_LOOP = "phones"
+_SCALE = 1024  # pocketsphinx shifts its scores by 10 bits
+_FSG_WEIGHT = 6.5  # language weight of grammars, pocketsphinx' default; multiplies log(wip) too
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A hypothesis."""
+
+    text: str
+    confidence: float | None
+    rejected: bool
+    complete: bool = False
+    ratio: float | None = None  # log-likelihood ratio per frame; None: no hypothesis
+
+
+NOTHING = Heard("", None, rejected=False)
+
+
+def to_model_rate(pcm: bytes, rate: int) -> bytes:
+    """8 kHz: each sample twice. The images above 4 kHz are what the model finds least strange."""
+    if rate == RATE:
+        return pcm
+    narrow = array("h", pcm)
+    wide = array("h", bytes(2 * len(pcm)))
+    wide[0::2] = narrow
+    wide[1::2] = narrow
+    return wide.tobytes()
+
+
+@contextmanager
+def _in_memory(text: str) -> Iterator[str]:
+    """A path to a file that leaves no trace, even if the process is killed."""
+    fd = os.memfd_create("voicegw")
+    try:
+        with os.fdopen(os.dup(fd), "w") as file:
+            file.write(text)
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+class Ears:
+    """Listens to one utterance at a time: `begin`, `hear` ..., `finish` or `forget`, and again."""
+
+    def __init__(self, plan: Plan, config: Config, rate: int) -> None:
+        """8000 Hz gets the adaptation to the telephone band. Raises RuntimeError."""
+        self._plan, self._config, self.rate = plan, config, rate
+        self._decoders: dict[Kind, Any] = {}
+        for kind in {r.kind for index, readers in plan.readers.items() if index != OPEN for r in readers}:
+            self._decoder(kind)
+        self._loop = self._make()
+        self._loop.add_allphone_file(_LOOP, None)
+        self._loop.activate_search(_LOOP)
+        self._mean = self._loop.get_cmn()  # the model's own
+        self._active: list[tuple[Reader, Any]] = []
+
+    def _decoder(self, kind: Kind) -> Any:
+        """The decoder for one kind of answer, with all grammars or n-grams of the flow."""
+        decoder = self._decoders.get(kind)
+        if decoder is not None:
+            return decoder
+        if kind is Kind.FREE:
+            decoder = self._make(lw=self._config.free_weight)
+            for search, text in self._plan.models.items():
+                with _in_memory(text) as path:
+                    decoder.add_lm_file(search, path)
+            if self._plan.general:
+                decoder.add_lm_file("general", get_model_path("en-us/en-us.lm.bin"))
+        else:
+            wip = self._config.digits_wip if kind is Kind.DIGITS else self._config.phrase_wip
+            decoder = self._make(wip=wip)
+            for search, text in self._plan.grammars[kind].items():
+                decoder.add_jsgf_string(search, text)
+        self._decoders[kind] = decoder
+        return decoder
+
+    def _make(self, **settings: float) -> Any:
+        mllr = str(NARROWBAND) if self._config.mllr and self.rate < RATE else None
+        with _in_memory(self._plan.dictionary) as small:
+            words = str(CMUDICT) if self._plan.general else small
+            # fwdflat is a second pass: 60 ms after the end of speech for 2 % fewer word errors.
+            fixed = {"dict": words, "mllr": mllr, "lm": None, "fwdflat": False, "loglevel": "FATAL"}
+            return Decoder(DecoderConfig(**fixed, **settings))
+
+    def begin(self, readers: tuple[Reader, ...], mean: str | None) -> None:
+        """A new utterance. `mean` is what `finish` left of the call's last one."""
+        self._active = [(reader, self._decoder(reader.kind)) for reader in readers]
+        for reader, decoder in self._active:
+            decoder.activate_search(reader.search)
+        for decoder in self._running():
+            decoder.set_cmn(mean or self._mean)
+            with warnings.catch_warnings():
+                # "deprecated and unnecessary" - unless the next utterance is another caller's.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                decoder.start_stream()
+            decoder.start_utt()
+
+    def hear(self, pcm: bytes) -> None:
+        """The next audio, at the rate given to the constructor."""
+        wide = to_model_rate(pcm, self.rate)
+        for decoder in self._running():
+            decoder.process_raw(wide)
+
+    def partial(self) -> Heard:
+        """The best hypothesis so far; empty while the sound is unlike all answers."""
+        return self._judge(partial=True)
+
+    def finish(self) -> tuple[Heard, str]:
+        """The final hypothesis, and the cepstral mean for the caller's next utterance."""
+        self._loop.end_utt()
+        for _, decoder in self._active:
+            decoder.end_utt()
+        return self._judge(partial=False), self._loop.get_cmn()
+
+    def forget(self) -> None:
+        """End the utterance without a result."""
+        for decoder in self._running():
+            decoder.end_utt()
+
+    def _running(self) -> Iterator[Any]:
+        yield self._loop
+        for _, decoder in self._active:
+            yield decoder
+
+    def _judge(self, *, partial: bool) -> Heard:
+        """Complete answers come before free speech, likelier ones before others."""
+        loop = self._loop.hyp()
+        frames = self._loop.n_frames()
+        if loop is None or not frames:
+            return NOTHING
+        background = _log(loop.score)
+        judged = [self._weigh(r, d, background, frames, partial=partial) for r, d in self._active]
+        answers = [h for h, (r, _) in zip(judged, self._active, strict=True) if r.kind is not Kind.FREE]
+        free = [h for h, (r, _) in zip(judged, self._active, strict=True) if r.kind is Kind.FREE]
+        for group in (answers, free):
+            accepted = [h for h in group if not h.rejected and h.text]
+            if accepted:
+                return max(accepted, key=lambda h: h.confidence or 0.0)
+        closest = max(judged, key=lambda h: -math.inf if h.ratio is None else h.ratio, default=NOTHING)
+        return Heard("", closest.confidence, rejected=True, ratio=closest.ratio)
+
+    def _weigh(self, reader: Reader, decoder: Any, background: float, frames: int, *, partial: bool) -> Heard:
+        hypothesis = decoder.hyp()
+        if hypothesis is None or not hypothesis.hypstr:
+            return Heard("", 0.0, rejected=True)
+        words = hypothesis.hypstr.split()
+        score = _log(hypothesis.score)
+        if reader.kind is Kind.DIGITS:
+            # Undo the insertion penalty as far as it exceeds that of phrases: thresholds stay comparable.
+            excess = math.log(self._config.digits_wip / self._config.phrase_wip)
+            score -= len(words) * _FSG_WEIGHT * excess / _SCALE
+        ratio = (score - background) / frames
+        margin = (ratio - reader.threshold) / self._config.confidence_scale
+        confidence = 1 / (1 + math.exp(-max(-60.0, min(60.0, margin))))
+        text = hypothesis.hypstr if partial else reader.originals.get(hypothesis.hypstr, hypothesis.hypstr)
+        complete = partial and reader.matcher is not None and reader.matcher.complete(words)
+        return Heard(text, confidence, ratio < reader.threshold, complete, ratio)
+
+
+def _log(score: float) -> float:
+    return math.log(max(score, 1e-300))
