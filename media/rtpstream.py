@@ -52,15 +52,12 @@ class RtpReceiver:
         stats = self.stats
         packet = parse(data)
         if packet is None:
-            stats.garbage += 1
+            self._count_unknown(data)
             return None
         kind, marker, sequence, timestamp, ssrc, payload = packet
         types = self._types
         if kind not in types.audio and kind not in types.events and kind not in types.comfort_noise:
-            if is_rtcp(data):
-                stats.rtcp += 1
-            else:
-                stats.wrong_type += 1
+            self._count_unknown(data)
             return None
         if ssrc != self._ssrc and not self._believe(ssrc, sequence):
             return None
@@ -109,6 +106,14 @@ class RtpReceiver:
         """The far end may begin anew (after a hold, at another address)."""
         self._ssrc = None
         self._forget()
+
+    def _count_unknown(self, data: bytes) -> None:
+        if is_rtcp(data):
+            self.stats.rtcp += 1
+        elif parse(data) is None:
+            self.stats.garbage += 1
+        else:
+            self.stats.wrong_type += 1
 
     def _assemble(self) -> bytes:
         """A frame from packets of another length than ours."""

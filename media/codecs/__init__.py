@@ -43,6 +43,8 @@ _WHERE = {
 
 def codec(name: str) -> Codec:
     """The codec of this SDP name, with "/clock" where one name has several. Raises KeyError."""
+    if name.upper() not in _WHERE:
+        raise KeyError(name)
     module, attribute = _WHERE[name.upper()]
     found = getattr(importlib.import_module(f"media.codecs.{module}"), attribute)
     assert isinstance(found, Codec)
