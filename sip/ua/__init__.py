@@ -1,1 +1,13 @@
-"""Our own asyncio SIP user agent, the default `SipEndpoint`."""
+"""Our own asyncio SIP user agent, the default `SipEndpoint`.
+
+    sockets -> SourceFilter -> StreamFramer -> message -> TransactionLayer -> UserAgent -> Session
+    (transport.py)             (stream.py)               (layer.py)          (agent.py)   (dialog + RtpLeg)
+
+Message grammar, transactions, dialogs and digest are cores without I/O or clock; transport.py and
+agent.py drive them.
+"""
+
+from sip.ua.agent import UserAgent
+from sip.ua.config import SipConfig, Trunk
+
+__all__ = ["SipConfig", "Trunk", "UserAgent"]

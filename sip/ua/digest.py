@@ -80,14 +80,19 @@ def challenges(response: Response) -> list[Challenge]:
 class Credentials:
     """A user name and password; remembers how often each nonce was used."""
 
-    def __init__(self, username: str, password: str) -> None:
-        self.username = username
+    def __init__(self, username: str, password: str, realm: str = "") -> None:
+        """`realm`: the only one they are for; empty: any."""
+        self.username, self._realm = username, realm
         self._password = password
         self._nonce = ""
         self._count = 0
 
     def __repr__(self) -> str:
         return f"Credentials({self.username!r})"
+
+    def fits(self, realm: str) -> bool:
+        """Whether they are meant for this realm."""
+        return self._realm in ("", realm)
 
     def answer(self, challenge: Challenge, method: str, uri: str, cnonce: str) -> str:
         """Value of the header `challenge.header` for a request."""

@@ -78,6 +78,10 @@ class Headers:
         """Append a line."""
         self._items.append((_key(name), value))
 
+    def prepend(self, name: str, value: str) -> None:
+        """Put a line before all others."""
+        self._items.insert(0, (_key(name), value))
+
     def set(self, name: str, value: str) -> None:
         """Replace all lines of that name by one, at the place of the first."""
         key = _key(name)

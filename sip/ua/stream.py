@@ -34,6 +34,11 @@ class StreamFramer:
         self._breaks = 0  # line breaks since the last message or ping
         self.pings_sent = 0  # not yet answered; whoever sends one counts here
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a message has begun and not ended."""
+        return bool(self._buffer)
+
     def receive(self, data: bytes) -> list[bytes | Ping | Pong]:
         """Whole messages and keep-alives. Raises RemoteProtocolError, after which nothing more comes."""
         self._buffer += data

@@ -1,0 +1,280 @@
+"""An answered call: its dialog, its media leg, and all requests between the two ends.
+
+Implements `sip.rtpleg.Signalling` for the leg. Whatever happens to the peer, a hang-up ends here: an
+unanswered BYE is given up after 64*T1.
+"""
+
+import asyncio
+import logging
+import random
+
+from media.leg import HangupCause
+from sip.errors import CallFailed, RemoteProtocolError
+from sip.rtpleg import RtpLeg
+from sip.ua import info
+from sip.ua.answering import Answering
+from sip.ua.dialog import Dialog
+from sip.ua.flow import Flow
+from sip.ua.keys import KeySender
+from sip.ua.layer import ServerTransaction
+from sip.ua.message import Request, Response, reply
+from sip.ua.referral import Referral
+from sip.ua.resolve import next_flow
+from sip.ua.stack import SDP, Stack, cause_of, reason_of
+from sip.ua.trunks import TrunkState
+
+log = logging.getLogger(__name__)
+
+KNOWN = {"REGISTER", "SUBSCRIBE", "MESSAGE", "PUBLISH", "PRACK"}  # methods of SIP that we do not do
+
+
+class Session:
+    """One dialog with media. Registers itself as the one that takes the dialog's requests."""
+
+    def __init__(self, stack: Stack, dialog: Dialog, flow: Flow, trunk: TrunkState | None = None) -> None:
+        """`flow`: where the latest message of the peer came from. `leg` is set right after."""
+        self.stack, self.dialog, self.trunk = stack, dialog, trunk
+        self.leg: RtpLeg | None = None
+        self.call_id = ""  # ours, for logs
+        self.inviting = False  # an INVITE of ours is under way
+        self.established = asyncio.get_running_loop().create_future()  # by the ACK; CallFailed if not
+        self.established.add_done_callback(_retrieve)
+        self.referral: Referral | None = None
+        self._source = flow
+        self._loop = asyncio.get_running_loop()
+        self._answering = Answering(stack.exchange, self._unacknowledged)
+        self._acks: dict[int, tuple[bytes, Flow]] = {}
+        self._keys = KeySender(self)
+        self.hung_up = False  # BYE was sent or received: nothing new begins
+        self._over = False
+        self._held: dict[str, Flow] = {}  # peers of this call that the source filter lets in
+        self._hold(flow)
+        stack.calls += 1
+        stack.dialogs[dialog.key] = self
+
+    # Requests of the peer
+
+    def receive(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
+        try:
+            self.dialog.receive(request)
+        except RemoteProtocolError as e:
+            self.stack.refuse(request, transaction, e.status)
+            return
+        self._source = flow
+        if request.method == "BYE":
+            self._bye(request, transaction, flow)
+        elif self.hung_up:
+            self.stack.refuse(request, transaction, 481)
+        else:
+            match request.method:
+                case "INVITE" | "UPDATE":
+                    self._renegotiate(request, transaction, flow)
+                case "INFO":
+                    self._info(request, transaction, flow)
+                case "OPTIONS":
+                    self.stack.exchange.respond(transaction, self.stack.ok(request, transaction, flow))
+                case "NOTIFY":
+                    self._notify(request, transaction)
+                case "REFER":
+                    self.stack.refuse(request, transaction, 603)
+                case method:
+                    self.stack.refuse(request, transaction, 405 if method in KNOWN else 501)
+
+    def acknowledged(self, ack: Request) -> None:
+        waiting = self._answering.acknowledged(ack)
+        if waiting is None:
+            self.stack.exchange.counters.absorbed += 1  # the ACK of a repeated 200
+            return
+        if waiting.offered and not self.hung_up and self.leg is not None:
+            try:
+                self.leg.accept(ack.body)
+            except RemoteProtocolError as e:
+                log.info("sip answer unusable", extra={"call_id": self.call_id, "error": str(e)})
+                self._fail(HangupCause.INCOMPATIBLE, CallFailed(488, str(e)))
+                return
+        if not self.established.done():
+            self.established.set_result(None)
+
+    def _bye(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
+        self.stack.exchange.respond(transaction, reply(request, 200))
+        self._answering.settle()
+        if self.referral is not None:
+            self.referral.left()
+        self.end(cause_of(request))
+
+    def _renegotiate(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
+        leg = self.leg
+        invite = request.method == "INVITE"
+        if self.inviting or self._answering.offering:
+            self.stack.refuse(request, transaction, 491)  # RFC 3261, 14.2: offers cross
+            return
+        if request.body and request.content_type != SDP:
+            self.stack.refuse(request, transaction, 415)
+            return
+        sdp = ""
+        try:
+            if leg is None:
+                raise RemoteProtocolError("no media yet", 500)
+            if request.body:
+                sdp = leg.answer(request.body)
+            elif invite:
+                sdp = leg.offer()
+        except RemoteProtocolError as e:
+            log.info("sip offer refused", extra={"call_id": self.call_id, "error": str(e)})
+            self.stack.refuse(request, transaction, e.status)
+            return
+        self.dialog.refresh(request)
+        response = self.stack.ok(request, transaction, flow)
+        self.answer(transaction, response, sdp, offered=invite and not request.body)
+
+    def answer(
+        self, transaction: ServerTransaction, response: Response, sdp: str, *, offered: bool = False
+    ) -> None:
+        """Send a 2xx with our description; that to an INVITE is repeated until its ACK comes."""
+        response.headers.add("contact", self.stack.exchange.contact(self._source))
+        if sdp:
+            response.headers.add("content-type", SDP)
+            response.body = sdp.encode()
+        if response.cseq.method == "INVITE":
+            self._answering.send(transaction, response, offered=offered)
+        else:
+            self.stack.exchange.respond(transaction, response)
+
+    def _unacknowledged(self) -> None:
+        log.warning("sip answer never acknowledged", extra={"call_id": self.call_id})
+        self._fail(HangupCause.NETWORK, CallFailed(408, "no ACK"))
+
+    def _info(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
+        kind = request.content_type
+        if request.body and kind not in (info.RELAY, info.PLAIN):
+            response = reply(request, 415)
+            response.headers.add("accept", f"{info.RELAY}, {info.PLAIN}")
+            self.stack.exchange.respond(transaction, response)
+            return
+        digit = info.digit_of(kind, request.body)
+        if request.body and digit is None:
+            self.stack.refuse(request, transaction, 400)
+            return
+        self.stack.exchange.respond(transaction, reply(request, 200))
+        if digit is not None and self.leg is not None:
+            self.leg.info_dtmf(digit)
+
+    def _notify(self, request: Request, transaction: ServerTransaction) -> None:
+        event = (request.headers.get("event") or "").partition(";")[0].strip().lower()
+        if event != "refer" or self.referral is None:
+            self.stack.refuse(request, transaction, 481)  # RFC 6665, 4.1.3: no such subscription
+            return
+        self.stack.exchange.respond(transaction, reply(request, 200))
+        self.referral.notified(request)
+
+    # Signalling, for the leg
+
+    def hangup(self, cause: HangupCause) -> None:
+        """Send BYE, after the ACK if that is still missing (RFC 3261, 15)."""
+        if not self.hung_up:
+            self.hung_up = True
+            self.stack.start(self._say_bye(cause), f"sip bye {self.call_id}")
+
+    async def transfer(self, target: str) -> None:
+        """Raises TransferError or Unsupported; returns when the target has answered."""
+        self.referral = Referral(self, target)
+        try:
+            await self.referral.run(self.stack.config.transfer_timeout_s)
+        finally:
+            self.referral = None
+
+    def send_info_dtmf(self, digit: str, duration_ms: int) -> None:
+        """Press a key by INFO, one after the other."""
+        self._keys.press(digit, duration_ms)
+
+    # For the others of this package
+
+    async def ask(
+        self, method: str, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> Response | None:
+        """A request in the dialog other than INVITE; its final response, None if there is none."""
+
+        def make() -> Request:
+            request = self.dialog.request(method)
+            for name, value in (headers or {}).items():
+                request.headers.add(name, value)
+            request.body = body
+            return request
+
+        credentials = self.trunk.credentials if self.trunk is not None else None
+        return await self.stack.exchange.ask(make, await self.way(), credentials)
+
+    async def way(self) -> Flow:
+        """Where the next request goes."""
+        ipv6 = ":" in self.stack.config.host
+        hop = self.dialog.next_hop()
+        flow = await next_flow(hop, bool(self.dialog.routes), self._source, ipv6)
+        self._hold(flow)
+        return flow
+
+    def _hold(self, flow: Flow) -> None:
+        if flow.host not in self._held and not self._over:
+            self._held[flow.host] = flow
+            self.stack.hold(flow)
+
+    async def acknowledge(self, number: int) -> None:
+        """Send the ACK for a 2xx to our INVITE, or repeat it."""
+        if number not in self._acks:
+            flow = await self.way()
+            ack = self.dialog.ack(number)
+            self._acks = {number: (self.stack.exchange.send_ack(ack, flow), flow)}
+            return
+        self.stack.exchange.counters.absorbed += 1
+        self.stack.exchange.send_raw(*self._acks[number])
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self._over
+
+    def end(self, cause: HangupCause) -> None:
+        """The call is over, whoever ended it. Idempotent."""
+        if self._over:
+            return
+        self._over = self.hung_up = True
+        if not self.established.done():
+            self.established.set_exception(CallFailed(487, "the caller hung up"))
+        self._answering.settle()
+        self.stack.leave(self.dialog.key)
+        for flow in self._held.values():
+            self.stack.release(flow)
+        self.stack.calls -= 1
+        if self.leg is not None:
+            self.leg.ended(cause)
+
+    def shut_down(self) -> None:
+        if self.leg is not None:
+            self.leg.ended(HangupCause.NORMAL)
+        self.hangup(HangupCause.NORMAL)
+
+    # Tasks
+
+    def _fail(self, cause: HangupCause, error: CallFailed) -> None:
+        if not self.established.done():
+            self.established.set_exception(error)
+        if self.leg is not None:
+            self.leg.ended(cause)
+        self.hangup(cause)
+
+    async def _say_bye(self, cause: HangupCause) -> None:
+        await self._answering.settled()
+        if not self._over:
+            response = await self.ask("BYE", {"reason": reason_of(cause)})
+            if response is None:
+                log.info("sip bye unanswered", extra={"call_id": self.call_id})
+        self.end(cause)
+
+
+def _retrieve(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()  # whoever does not wait does not want to know
+
+
+def glare_wait_s(ours: bool) -> float:
+    """RFC 3261, 14.1: how long to wait after a 491; `ours`: we made the Call-ID."""
+    return random.uniform(2.1, 4.0) if ours else random.uniform(0.0, 2.0)
