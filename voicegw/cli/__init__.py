@@ -13,10 +13,11 @@ import sys
 
 import typer
 
+from media.errors import MediaError
 from voicegw import __version__
 from voicegw.errors import VoicegwError
 
-COMMANDS = ("run", "config")  # in the order of --help
+COMMANDS = ("run", "config", "phone", "speech")  # modules, in the order of --help
 
 EPILOG = """Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.
 
@@ -59,6 +60,9 @@ def main() -> None:
     except VoicegwError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except MediaError as error:  # an engine that is missing, or a voice that it does not have
+        print(error, file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

@@ -137,6 +137,11 @@ class PhoneSession:
                 self._problem(f"the bot ended the call before {unsaid} of our lines")
         return self.record
 
+    @property
+    def rate(self) -> int:
+        """Hz of what is said and heard."""
+        return self._leg.format.rate
+
     async def hang_up(self, who: Literal["caller", "timeout"]) -> None:
         """End the call, unless it has ended."""
         if self._closed is None:

@@ -71,13 +71,18 @@ class Sound:
         return Sound(_int16(self.samples.astype(np.float32) * (32768 * 10 ** (dbov / 20) / rms)), self.rate)
 
 
-def read_sound(file: Path) -> Sound:
-    """Any format that libsndfile knows; channels are mixed. Raises VoicegwError."""
+def read_sound(file: Path, channel: int | None = None) -> Sound:
+    """Any format that libsndfile knows; channels are mixed, or one is taken (from 1). Raises VoicegwError."""
     try:
         data, rate = soundfile.read(str(file), dtype="int16", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise VoicegwError(f"{file} cannot be read as sound: {error}") from error
-    return Sound(data.mean(axis=1).astype(np.int16) if data.shape[1] > 1 else data[:, 0], int(rate))
+    count = data.shape[1]
+    if channel is not None and channel > count:
+        raise VoicegwError(f"{file} has no channel {channel}, only {count}")
+    if channel is not None or count == 1:
+        return Sound(data[:, (channel or 1) - 1], int(rate))
+    return Sound(data.mean(axis=1).astype(np.int16), int(rate))
 
 
 def write_wav(file: Path, channels: list[Samples], rate: int) -> None:
