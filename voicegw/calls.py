@@ -118,7 +118,7 @@ class CallManager:
     async def _take(self, incoming: IncomingCall, call: LiveCall) -> None:
         """Answer and run, keeping the journal. Its final state is told here and nowhere else."""
         cause = HangupCause.INTERNAL
-        async with self._journals.open(call.info, call.flow, call.epoch) as journal:
+        async with self._journals.open(call.info, call.flow) as journal:
             try:
                 cause = await self._run(incoming, call, journal)
             except asyncio.CancelledError:

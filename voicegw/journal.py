@@ -24,5 +24,6 @@ class CallJournal(CallObserver, Protocol):
 class Journals(Protocol):
     """Opens a journal for each call."""
 
-    def open(self, info: CallInfo, flow: str, epoch: float) -> AbstractAsyncContextManager[CallJournal]:
-        """Leaving the block closes files and hands the rest to the storage; it never raises."""
+    def open(self, info: CallInfo, flow: str) -> AbstractAsyncContextManager[CallJournal]:
+        """The call clock starts here. Leaving the block closes files and hands the rest to the storage;
+        it never raises."""

@@ -21,11 +21,10 @@ def check_config(file: Path | None = FILE) -> None:
 
     Prints every error with file and line and leaves with code 2, or says ok.
     """
-    from voicegw.config import load_config
+    from voicegw.config import load_settings
     from voicegw.flows import load_flows
 
-    settings = load_config(file)
-    flows = load_flows(settings)
+    flows = load_flows(*load_settings(file))
     print(f"ok: {len(flows)} flow{'s' if len(flows) != 1 else ''} ({', '.join(sorted(flows))})")
 
 

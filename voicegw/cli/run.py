@@ -19,15 +19,20 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    file: Path | None = typer.Argument(
-        None, metavar="[FILE]", help="Configuration; without it, VOICEGW_CONFIG or the embedded defaults."
+    file: Path | None = typer.Argument(None, metavar="[FILE]", help="Configuration: same as --config."),
+    config: Path | None = typer.Option(
+        None, "--config", "-c", metavar="FILE", help="Configuration; without it, VOICEGW_CONFIG or defaults."
     ),
 ) -> None:
     """Start the server and answer calls until it is told to stop.
 
     Prints one line on stdout when it can be called: voicegw ready: sip:bot@HOST:PORT http://HOST:PORT/
     """
-    from voicegw.app import serve
-    from voicegw.config import load_config
+    from voicegw.config import load_settings
+    from voicegw.flows import load_flows
+    from voicegw.serve import serve
 
-    raise typer.Exit(serve(load_config(file)))
+    if file is not None and config is not None:
+        raise typer.BadParameter("give the configuration once, as FILE or by --config")
+    settings, places = load_settings(file or config)
+    raise typer.Exit(serve(settings, load_flows(settings, places)))

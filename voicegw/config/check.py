@@ -27,7 +27,7 @@ def is_secret(name: str) -> bool:
 
 
 def build(settings: Settings) -> Config:
-    """The configuration. Raises ConfigError with all problems, in the order of the file."""
+    """The configuration. Raises ConfigError with all problems: of the environment, then by line."""
     return _Builder(settings).build()
 
 
@@ -39,7 +39,7 @@ class _Builder:
     def build(self) -> Config:
         data = self._settings.data
         fields = {field.name: field for field in dataclasses.fields(Config)}
-        hints = get_type_hints(Config)
+        hints = get_type_hints(Config, include_extras=True)
         self._unknown_keys(data, tuple(fields), ())
         values: dict[str, Any] = {}
         for name, field in fields.items():
@@ -56,9 +56,10 @@ class _Builder:
         return Config(**values)
 
     def _sorted(self) -> list[Problem]:
-        def key(problem: Problem) -> tuple[str, int]:
+        def key(problem: Problem) -> tuple[bool, str, int]:
             file, _, line = problem.where.rpartition(":")
-            return (file, int(line)) if line.isdigit() else (problem.where, 0)
+            in_file = line.isdigit()
+            return (in_file, file, int(line)) if in_file else (in_file, problem.where, 0)
 
         return sorted(dict.fromkeys(self._problems), key=key)
 
@@ -126,6 +127,9 @@ class _Builder:
 
     # Types
 
+    def _is_blamed(self, path: Path_) -> bool:
+        return any(problem.path.startswith(f"{dotted(path)}.") for problem in self._problems)
+
     def _convert(self, hint: Any, raw: Any, path: Path_) -> Any:
         try:
             return TypeAdapter(hint).validate_python(raw)
@@ -135,6 +139,8 @@ class _Builder:
                 known = loc
                 while len(known) > len(path) and not self._settings.has(known):
                     known = known[:-1]  # pydantic adds the branches of a union
+                if detail["type"] == "value_error" and self._is_blamed(loc):
+                    continue  # a dataclass's own check says in general what was said of one field
                 place = loc if detail["type"] in {"missing", "value_error"} else known
                 self._problem(place, _say(detail, str(place[-1])))
             return None

@@ -7,11 +7,19 @@ the fields' docstrings are the reference that `voicegw config --defaults` prints
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator
 
 from dialog.turn import TurnPolicy
 from media.callconfig import SessionConfig
 from media.providers import Kind, load
+from recordings.calllog import Config as TimelineConfig
+from recordings.recorder import Config as RecordingConfig
+from sip.rtpmedia import RtpConfig
+from sip.ua.config import SipConfig
+from voicegw.storage.engine import Config as StorageConfig
 
 
 class LogFormat(StrEnum):
@@ -115,6 +123,14 @@ def _engine(kind: Kind, name: str) -> Any:
     return field(default_factory=default, metadata={"kind": kind, "engine": name})
 
 
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"there is no time zone {name!r}; names look like Europe/Berlin") from None
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Times carry their unit in their name: _ms, _s."""
@@ -124,6 +140,11 @@ class Config:
     relative to the working directory."""
     flows: tuple[Path, ...] = (Path("flows"),)
     """Flow files, or folders of them, relative to this file. Without a file: the demo, a clinic's line."""
+    timezone: Annotated[str, AfterValidator(_zone)] = ""
+    """Time zone in which flows understand "tomorrow" and "nine o'clock", such as Europe/Berlin. Empty: this
+    machine's."""
+    sip: SipConfig = SipConfig()
+    rtp: RtpConfig = RtpConfig()
     http: HttpConfig = HttpConfig()
     routing: Routing = field(default_factory=Routing)
     stt: Engine = _engine("stt", "pocketsphinx")
@@ -134,6 +155,9 @@ class Config:
     """Voice activity detection."""
     turn: TurnPolicy = TurnPolicy()
     session: SessionConfig = field(default_factory=SessionConfig, metadata={"omit": ("policy",)})
+    recording: RecordingConfig = RecordingConfig()
+    timeline: TimelineConfig = TimelineConfig()
+    storage: StorageConfig = StorageConfig()
     limits: Limits = Limits()
     drain: Drain = Drain()
     log: LogConfig = field(default_factory=LogConfig)

@@ -8,17 +8,19 @@ import ast
 import dataclasses
 import inspect
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from voicegw.config.check import is_secret
 from voicegw.config.model import Config, Engine
 
 WIDTH = 110
 MASK = "********"
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")  # in a URL
 
 HEADER = """\
 The settings of voicegw, with their defaults: printed by `voicegw config --defaults`.
@@ -89,6 +91,28 @@ def _fields(value: Any, indent: str, omit: tuple[str, ...], *, commented: bool) 
         else:
             shown = MASK if item and is_secret(field.name) else _scalar(plain(item))
             yield f"{indent}{field.name}: {shown}"
+            if commented and (element := _element(type(value), field.name)) is not None:
+                yield from _example(element, indent)
+
+
+def _element(owner: type[Any], name: str) -> type[Any] | None:
+    """The dataclass that a list setting holds, if it does."""
+    args = get_args(get_type_hints(owner)[name])
+    if args and isinstance(args[0], type) and dataclasses.is_dataclass(args[0]):
+        return args[0]
+    return None
+
+
+def _example(element: type[Any], indent: str) -> Iterator[str]:
+    """One entry of a list, as comments, since the list is empty by default."""
+    docs, lead = field_docs(element), "- "
+    yield f"{indent}# An entry of the list: {_class_doc(element)}"
+    for field in dataclasses.fields(element):
+        value = "..." if field.default is dataclasses.MISSING else _scalar(plain(field.default))
+        for line in _comment(docs.get(field.name, ""), ""):
+            yield f"{indent}#     {line}"
+        yield f"{indent}#   {lead}{field.name}: {value}"
+        lead = "  "
 
 
 def _engine(name: str, engine: Engine, *, commented: bool) -> Iterator[str]:
@@ -113,11 +137,13 @@ def _comment(text: str, indent: str) -> Iterator[str]:
 def plain(value: Any) -> Any:
     """A setting as plain data, as it would be written in JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return plain({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, str):
+        return _PASSWORD.sub(rf"\1{MASK}@", value)
     if isinstance(value, Mapping):
         return {
             str(plain(key)): MASK if item and is_secret(str(key)) else plain(item)

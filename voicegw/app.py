@@ -1,0 +1,216 @@
+"""The composition root: builds every part once, in the order in which they need each other.
+
+    data folder, flows -> engines -> HTTP -> SIP      calls can come once all of it stands
+
+What cannot start ends the start with one sentence. Leaving the block stops everything, last first.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from dialog.flow.engine import FlowEngine
+from dialog.flow.model import Flow
+from dialog.types import DialogEngine
+from media.errors import ProviderError
+from media.leg import CallInfo
+from media.metronome import Metronome
+from media.providers import Kind, load
+from media.stt.base import SpeechToText
+from media.tts.base import TextToSpeech
+from recordings.recover import recover
+from recordings.writer import DiskWriter
+from sip.errors import SipError
+from sip.rtpmedia import RtpMedia
+from sip.ua.agent import UserAgent
+from voicegw import clock
+from voicegw.archive import Archive
+from voicegw.calls import CallManager, CallParts, NewDialog
+from voicegw.config import Config
+from voicegw.config.model import Engine
+from voicegw.errors import StartError
+from voicegw.health import Health
+from voicegw.measure import MeasuredVoice
+from voicegw.metrics import Metrics
+from voicegw.remains import FOLDER, Remains
+from voicegw.routing import Router
+from voicegw.server import HttpServer, WebParts
+from voicegw.storage.engine import database_url
+from voicegw.storage.reader import CallReader
+from voicegw.storage.store import open_store
+
+log = logging.getLogger(__name__)
+
+DISK_S = 5.0  # for the last second of all recordings
+
+
+class App:
+    """The server. `async with App(config, flows) as app` answers calls until the block is left."""
+
+    def __init__(self, config: Config, flows: dict[str, Flow]) -> None:
+        self._config, self._flows = config, flows
+        self._stack = AsyncExitStack()
+        self.metrics = Metrics()
+        self.calls: CallManager
+        self.sip: UserAgent
+        self.http: HttpServer
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def sip_uri(self) -> str:
+        """Where we can be called. On all addresses, but open to this machine only (the default), that is
+        its loopback address, which stays the same when the network changes."""
+        sip = self._config.sip
+        if sip.host == "0.0.0.0" and not (sip.allow or sip.trunks or sip.public_host):
+            return f"sip:{sip.user}@127.0.0.1:{self.sip.uri.rpartition(':')[2]}"
+        return self.sip.uri
+
+    async def drain(self) -> None:
+        """Take no more calls and bring those in progress to their end."""
+        self.sip.draining = True  # OPTIONS and new calls get 503: proxies choose another server
+        log.info("draining", extra={"calls": len(self.calls.live), "limit_s": self._config.drain.limit_s})
+        await self.calls.drain(self._config.drain.limit_s, self._config.drain.goodbye_s)
+
+    async def _start(self) -> None:
+        config = self._config
+        data = _data_folder(config.data_dir)
+        writer = self._disk(data)
+        store = await self._stack.enter_async_context(open_store(config.storage, data))
+        voice = await self._voice()
+        ears = await self._ears()
+        remains = Remains(data, writer, store, config.recording, config.timeline, self.metrics)
+        parts = CallParts(
+            Router(config.routing, self._flows),
+            {name: self._dialog(flow) for name, flow in self._flows.items()},
+            ears,
+            MeasuredVoice(voice, self.metrics),
+            _maker("vad", config.vad),
+            replace(config.session, policy=config.turn),
+        )
+        self.calls = CallManager(parts, config.limits, remains, self.metrics)
+        health = Health(lambda: len(self.calls.live), lambda: self.calls.draining)
+        reader = CallReader(database_url(config.storage, data))
+        self._stack.push_async_callback(reader.close)
+        await self._listen(health, Archive(reader, data))
+        health.complete = True
+
+    def _disk(self, data: Path) -> DiskWriter:
+        recover(data / FOLDER)
+        writer = DiskWriter()
+        writer.start()
+        self._stack.push_async_callback(asyncio.to_thread, writer.join, DISK_S)
+        self._stack.callback(writer.close)
+        return writer
+
+    async def _voice(self) -> TextToSpeech:
+        voice: TextToSpeech = _maker("tts", self._config.tts)()
+        self._stack.push_async_callback(voice.close)
+        return voice
+
+    async def _ears(self) -> SpeechToText:
+        ears: SpeechToText = _maker("stt", self._config.stt)()
+        self._stack.push_async_callback(ears.close)
+        for flow in self._flows.values():
+            engine = self._dialog(flow)(CallInfo("", "", "", ""))
+            try:
+                await ears.prepare(engine.domain)
+            except ProviderError as error:
+                name = self._config.stt.engine
+                raise StartError(f"stt engine {name!r} cannot prepare flow {flow.name!r}: {error}") from error
+        return ears
+
+    def _dialog(self, flow: Flow) -> NewDialog:
+        def new(call: CallInfo) -> DialogEngine:
+            variables = {"caller": call.caller, "called": call.callee}
+            return FlowEngine(flow, self._config.turn, lambda: clock.local(self._config.timezone), variables)
+
+        return new
+
+    async def _listen(self, health: Health, archive: Archive) -> None:
+        """Open the doors: HTTP first, so that the start can be watched; SIP last."""
+        web = WebParts(health, self.metrics, self.calls.live, archive, lambda: self.sip_uri)
+        self.http = HttpServer(self._config.http, web)
+        try:
+            await self.http.start()
+        except OSError as error:
+            http = self._config.http
+            raise StartError(f"http: {_no_listener(error, 'http', http.host, http.port)}") from error
+        self._stack.push_async_callback(self.http.close)
+        metronome = Metronome(self.metrics.late.observe)
+        media = _rtp_media(self._config, metronome)
+        self.sip = _user_agent(self._config, media)
+        await self._bind()
+        self._stack.push_async_callback(self.sip.close)
+        self._stack.push_async_callback(self.calls.stop)
+
+    async def _bind(self) -> None:
+        """Start SIP. Raises StartError if the port is taken."""
+        sip = self._config.sip
+        try:
+            await self.sip.start(self.calls.on_call)
+        except OSError as error:
+            raise StartError(f"sip: {_no_listener(error, 'sip', sip.host, sip.port)}") from error
+
+
+def _no_listener(error: OSError, section: str, host: str, port: int) -> str:
+    """Why a port could not be had, and what to change."""
+    if error.errno == errno.EADDRINUSE:
+        reason = f"port {port} on {host} is taken by another program"
+        return f"{reason}; choose another by {section}.port (VOICEGW_{section.upper()}__PORT={port + 10})"
+    reason = f"cannot listen on {host} port {port}: {error.strerror or error}"
+    return f"{reason}; see {section}.host and {section}.port"
+
+
+def _user_agent(config: Config, media: RtpMedia) -> UserAgent:
+    try:
+        return UserAgent(config.sip, media)
+    except (ValueError, SipError) as error:
+        raise StartError(f"sip: {error}") from error
+
+
+def _data_folder(path: Path) -> Path:
+    """The folder, made if need be. Raises StartError if nothing can be written there."""
+    hint = "choose another by data_dir (VOICEGW_DATA_DIR)"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"data folder {path} cannot be made: {error.strerror}; {hint}") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise StartError(f"data folder {path} is not writable; {hint}")
+    return path.absolute()
+
+
+def _maker(kind: Kind, engine: Engine) -> Callable[[], Any]:
+    """What makes the engine. Its errors name it."""
+    provider = load(kind, engine.engine)
+
+    def make() -> Any:
+        try:
+            return provider.create(engine.options)
+        except ProviderError as error:
+            raise StartError(f"{kind} engine {engine.engine!r}: {error}") from error
+
+    return make
+
+
+def _rtp_media(config: Config, metronome: Metronome) -> RtpMedia:
+    try:
+        return RtpMedia(config.rtp, metronome)
+    except ValueError as error:
+        raise StartError(f"rtp: {error}") from error

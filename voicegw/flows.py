@@ -1,0 +1,63 @@
+"""The flows that the configuration names, loaded and checked, and the routing table checked against them."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from dialog.errors import FlowError
+from dialog.flow.load import load_flow
+from dialog.flow.model import Flow
+from voicegw.config import Config, Settings
+from voicegw.config.source import Path_, dotted
+from voicegw.errors import ConfigError, Problem
+
+
+def load_flows(config: Config, settings: Settings | None = None) -> dict[str, Flow]:
+    """Flows by name, in the order of the configuration, files of a folder by name. Raises ConfigError
+    with every mistake in every file; `settings` tells where the configuration says so."""
+    settings = settings or Settings()
+    problems: list[Problem] = []
+    flows: dict[str, Flow] = {}
+    for file in _files(config, settings, problems):
+        try:
+            flow = load_flow(file)
+        except FlowError as error:
+            problems += [Problem(f"{p.file}:{p.line}", "", p.message) for p in error.problems]
+            continue
+        if flow.name in flows:
+            message = f"flow {flow.name!r} is already defined in {flows[flow.name].file}"
+            problems.append(Problem(str(file), "flow", message))
+        flows.setdefault(flow.name, flow)
+    if not problems:
+        problems = list(_unknown_flows(config, settings, flows))
+    if problems:
+        raise ConfigError(problems)
+    return flows
+
+
+def _files(config: Config, settings: Settings, problems: list[Problem]) -> Iterator[Path]:
+    for index, path in enumerate(config.flows):
+        where, name = settings.where(("flows", index)), dotted(("flows", index))
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix in {".yaml", ".yml"})
+            if not files:
+                problems.append(Problem(where, name, f"there is no .yaml file in {path}"))
+            yield from files
+        elif path.is_file():
+            yield path
+        else:
+            problems.append(Problem(where, name, f"there is no file or folder {path}"))
+    if not config.flows:
+        problems.append(Problem(settings.where(("flows",)), "flows", "names no flow: nobody would answer"))
+
+
+def _unknown_flows(config: Config, settings: Settings, flows: Mapping[str, Flow]) -> Iterator[Problem]:
+    table = config.routing
+    named: list[tuple[Path_, str]] = [(("routing", "default"), table.default)] if table.default else []
+    named += [(("routing", "headers", value), flow) for value, flow in table.headers.items()]
+    named += [(("routing", "numbers", number), flow) for number, flow in table.numbers.items()]
+    for path, name in named:
+        if name not in flows:
+            close = get_close_matches(name, flows, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(flows)}"
+            yield Problem(settings.where(path), dotted(path), f"there is no flow {name!r}; {hint}")

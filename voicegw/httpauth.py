@@ -1,0 +1,60 @@
+"""Who may read calls and recordings: this machine, or whoever knows `http.token`.
+
+From this machine means: the connection comes from a loopback address, was not passed on by a proxy, and
+asks for a local name. The last keeps web pages out that point a name of theirs at 127.0.0.1 (DNS
+rebinding).
+"""
+
+import base64
+import binascii
+import hmac
+from ipaddress import ip_address
+
+from aiohttp import web
+
+PUBLIC = frozenset({"/health", "/health/live", "/health/ready", "/healthz", "/metrics"})
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def refusal(request: web.Request, token: str) -> web.Response | None:
+    """The answer for somebody who may not read this; None: go on."""
+    if request.path in PUBLIC or _is_local(request) or _knows(request, token):
+        return None
+    if not token:
+        text = "Calls can be read from this machine only. Set http.token to read them from elsewhere.\n"
+        return web.Response(status=403, text=text)
+    challenge = {"WWW-Authenticate": 'Basic realm="voicegw", charset="UTF-8"'}
+    return web.Response(status=401, text="The token (http.token) is needed.\n", headers=challenge)
+
+
+def _is_local(request: web.Request) -> bool:
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    try:
+        address = ip_address((request.remote or "").split("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback and _host_name(request.host) in _LOCAL_NAMES
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].split("]", maxsplit=1)[0]
+    return host.rsplit(":", 1)[0].lower() if host.count(":") == 1 else host.lower()
+
+
+def _knows(request: web.Request, token: str) -> bool:
+    if not token:
+        return False
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    given = given.strip()
+    if scheme.lower() == "basic":  # browsers: any user name, the token as password
+        try:
+            given = base64.b64decode(given, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+    elif scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(given.encode(), token.encode())

@@ -1,0 +1,89 @@
+"""The process: event loop, signals, the line that says that we are ready, and the exit code."""
+
+import asyncio
+import logging
+import signal
+import sys
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+import uvloop
+
+from dialog.flow.model import Flow
+from media.tasks import task_scope
+from voicegw.app import App
+from voicegw.config import Config
+from voicegw.logs import logging_to
+
+log = logging.getLogger(__name__)
+
+HINT = """Call it: voicegw call {uri} --say "I would like to book an appointment"
+or with a softphone on this machine (no account needed): {uri}
+Watch it: {url}    Stop it: Ctrl-C"""
+
+
+class Signals(AbstractContextManager["Signals"]):
+    """SIGTERM and SIGINT: the first asks politely, the second insists. While the server starts, nobody
+    has called yet: the first one cancels the task that starts it."""
+
+    def __init__(self) -> None:
+        self.asked, self.insisted = asyncio.Event(), asyncio.Event()
+        self.starting = asyncio.current_task()
+
+    def __enter__(self) -> "Signals":
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._come)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    def _come(self) -> None:
+        if self.starting is not None and not self.asked.is_set():
+            self.starting.cancel()
+        (self.insisted if self.asked.is_set() else self.asked).set()
+
+
+def serve(config: Config, flows: dict[str, Flow]) -> int:
+    """Run the server until it is told to stop. Returns the exit code; raises StartError."""
+    with logging_to(config.log), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, flows))
+    return 0
+
+
+async def _serve(config: Config, flows: dict[str, Flow]) -> None:
+    with Signals() as signals:
+        try:
+            async with App(config, flows) as app:
+                signals.starting = None
+                _announce(app)
+                await signals.asked.wait()
+                await _drain(app, signals)
+                log.info("stopping")
+        except asyncio.CancelledError:
+            if not signals.asked.is_set():
+                raise
+
+
+async def _drain(app: App, signals: Signals) -> None:
+    """Until all calls are over, or somebody insists."""
+
+    async def insisted() -> None:
+        await signals.insisted.wait()
+
+    async with task_scope() as start:
+        waiting = {start(app.drain(), "drain"), start(insisted(), "insisted")}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _announce(app: App) -> None:
+    """The one line on stdout is a contract: tests and scripts wait for it."""
+    uri, url = app.sip_uri, app.http.url
+    print(f"voicegw ready: {uri} {url}", flush=True)  # noqa: T201
+    print(HINT.format(uri=uri, url=url), file=sys.stderr, flush=True)  # noqa: T201
+    log.info("ready", extra={"sip": uri, "http": url})
