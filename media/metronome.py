@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 PERIOD_MS = 20
 SLOTS = 4  # 5 ms each: fine enough to spread the load, coarse enough for uvloop's 1 ms timers
 STEP = PERIOD_MS / 1000 / SLOTS  # seconds from beat to beat
+EARLY = 0.0005  # seconds; timers of 1 ms and rounded floats come a little early: do not spin until then
 CATCH_UP = 10  # periods repeated after a stall; 200 ms is what far ends' jitter buffers forgive
 
 
@@ -100,8 +101,8 @@ class Metronome:
             log.warning(
                 "metronome stalled", extra={"stalled_ms": round(behind * STEP * 1000), "skipped": periods}
             )
-        while (late := now - (self._start + self._beat * STEP)) >= 0:
-            self._run(late)
+        while (late := now - (self._start + self._beat * STEP)) > -EARLY:
+            self._run(max(0.0, late))
             self._beat += 1
         if not self.calls:
             self._timer = None

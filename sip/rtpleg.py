@@ -24,6 +24,7 @@ from sip.errors import LocalProtocolError
 from sip.latch import Address, Latch
 from sip.offer import MediaAgreement, OfferAnswer
 from sip.rtpmedia import MediaStats, RtpMedia
+from sip.sdp import MediaDirection
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +90,9 @@ class RtpLeg:
         """What was agreed on last; None before the first answer."""
         return self._agreement
 
-    def offer(self) -> str:
-        """Our offer as SDP. `accept` or `abandon_offer` follows."""
-        return self._sdp.offer()
+    def offer(self, direction: MediaDirection = MediaDirection.SENDRECV) -> str:
+        """Our offer as SDP; SENDONLY holds the far end. `accept` or `abandon_offer` follows."""
+        return self._sdp.offer(direction)
 
     def abandon_offer(self) -> None:
         """Our offer was refused; the last agreement holds."""
@@ -281,8 +282,6 @@ class RtpLeg:
     def _send_tick(self) -> None:
         sink, sender, agreement = self._sink, self._sender, self._agreement
         assert sink is not None and sender is not None and agreement is not None
-        if self._closed is not None:
-            return  # by what the frame of this beat brought about
         if not agreement.direction.sends:
             sender.pause()  # nobody listens: the sink is not asked, so that nothing of it is lost
             return
