@@ -30,21 +30,36 @@ class Recovered:
     last_ms: int = 0  # call time up to which the file goes
 
 
-def recover(root: Path) -> list[Recovered]:
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was found open."""
+
+    closed: tuple[Recovered, ...] = ()
+    living: frozenset[str] = frozenset()  # ids of calls that another process is writing
+
+
+def recover(root: Path) -> Recovery:
     """Close what is marked as open below `root`. Never raises for a single file: what cannot be closed
     is logged, and tried again at the next start."""
-    found = []
+    found, living = [], set()
     marks = root / OPEN
     for mark in sorted(marks.iterdir()) if marks.is_dir() else ():
         try:
             recovered = _recover(root, mark)
+        except _InUse as error:
+            living.add(str(error))
+            continue
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.error("cannot close a file after a crash", extra={"mark": str(mark), "error": str(error)})
             continue
         if recovered is not None:
             found.append(recovered)
             log.warning("closed a file after a crash", extra={"path": str(recovered.path)})
-    return found
+    return Recovery(tuple(found), frozenset(living))
+
+
+class _InUse(Exception):
+    """A living process writes the file of this call."""
 
 
 def _recover(root: Path, mark: Path) -> Recovered | None:
@@ -62,7 +77,7 @@ def _recover(root: Path, mark: Path) -> Recovered | None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         recovered = _close_wav(call_id, path) if path.suffix == ".wav" else _close_timeline(call_id, path)
     except BlockingIOError:
-        return None  # a living process writes it
+        raise _InUse(call_id) from None
     finally:
         os.close(fd)
     mark.unlink()

@@ -17,7 +17,7 @@ import soundfile
 
 from recordings.paths import CallFiles
 from recordings.recorder import Config, Recorder, Recording
-from recordings.recover import recover
+from recordings.recover import Recovery, recover
 from recordings.writer import DiskWriter
 
 STARTED = datetime(2025, 3, 1, 23, 59, tzinfo=UTC)
@@ -130,12 +130,12 @@ def test_playable_while_the_call_goes_on_and_after_kill_9(tmp_path: Path) -> Non
     # As if the kill had come between the audio and the header, in the middle of a sample.
     with path.open("ab") as file:
         file.write(b"\xe8\x03\x18\xfc" * 800 + b"\xe8")
-    (recovered,) = recover(tmp_path)
+    (recovered,) = recover(tmp_path).closed
     assert (recovered.call_id, recovered.path) == ("c1", path)
     mended, _ = soundfile.read(path, dtype="int16")
     assert len(mended) == len(dead) + 800 and (mended[:, 0] == 1000).all()
     assert recovered.recording is not None and recovered.recording.samples == len(mended)
-    assert recover(tmp_path) == []
+    assert recover(tmp_path) == Recovery()
 
 
 CHILD = """
@@ -165,7 +165,7 @@ def test_a_file_of_a_living_process_is_left_alone(tmp_path: Path, writer: DiskWr
     tap = recorder(tmp_path, writer)
     tap.received(frame(CALLER, 0), 0)
     writer.submit(tap.flush).result(10)
-    assert recover(tmp_path) == []
+    assert recover(tmp_path) == Recovery(living=frozenset({"c1"}))
     assert tap.close().result(10).duration_ms == 20
 
 
