@@ -6,16 +6,16 @@ from datetime import datetime
 
 from dialog.capture.base import NO_TURN, Keys, Scalar, jsgf
 from dialog.capture.numbers import MAX_CARDINAL, cardinal, parse_cardinal, parse_digits
-from dialog.nlu.base import normalise
 from dialog.nlu.rules import bare
 from dialog.types import Hints
 
 _LEADS = ("it's", "it is", "my number is", "the number is", "number", "that's")
+_ZERO = frozenset({"oh"})  # elsewhere a filler
 MAX_LISTED = 100  # numbers written out one by one; beyond that by a pattern
 
 
 def _without_lead(text: str) -> list[str]:
-    text = bare(text)
+    text = bare(text, _ZERO)
     for lead in _LEADS:
         if text.startswith(lead + " "):
             return text[len(lead) + 1 :].split()
@@ -111,7 +111,7 @@ class Number:
         return f"Please say a number from {self.min} to {self.max}, or press it on your keypad{last}."
 
     def parse(self, text: str, now: datetime) -> int | None:
-        return self._fitting(parse_cardinal(_without_lead(normalise(text))))
+        return self._fitting(parse_cardinal(_without_lead(text)))
 
     def parse_keys(self, keys: str, now: datetime) -> int | None:
         return self._fitting(int(keys) if keys.isascii() and keys.isdigit() and len(keys) <= 4 else None)

@@ -15,6 +15,7 @@ from dialog.errors import GrammarError
 
 MAX_CHARS = 20_000  # a grammar of hundreds of phrases; thousands take a recogniser seconds to build
 MAX_DEPTH = 50  # groups inside groups inside rules
+MAX_WORDS = 100_000  # with every rule written out where it is used
 MAX_REPEATS = 3  # how far * and + are unrolled when phrases are listed
 
 _HEADER = re.compile(r"\s*#JSGF\s+V1\.0[^;]*;\s*grammar\s+([\w.]+)\s*;")
@@ -254,6 +255,25 @@ def _check_references(rules: dict[str, _Node]) -> None:
 
     for name in rules:
         visit(name, ())
+    sizes: dict[str, int] = {}
+    for name in rules:
+        if _size(_Rule(name), rules, sizes) > MAX_WORDS:
+            raise GrammarError(f"<{name}> has more than {MAX_WORDS} words, written out")
+
+
+def _size(node: _Node, rules: dict[str, _Node], sizes: dict[str, int]) -> int:
+    """Words of a node with all rules written out; `sizes` remembers those of rules."""
+    match node:
+        case _Word():
+            return 1
+        case _Rule(name):
+            if name not in sizes:
+                sizes[name] = _size(rules[name], rules, sizes)
+            return sizes[name]
+        case _Sequence(parts) | _Choice(parts):
+            return sum(_size(part, rules, sizes) for part in parts)
+        case _Repeat(part):
+            return _size(part, rules, sizes)
 
 
 def _references(node: _Node) -> Iterator[str]:

@@ -62,7 +62,7 @@ class Choice:
         filled = {str(v): tuple(p) or (str(v).lower(),) for v, p in self.choices.items()}
         seen: dict[str, str] = {}
         for value, phrases in filled.items():
-            for phrase in map(normalise, phrases):
+            for phrase in map(normalise, (*phrases, value)):
                 if seen.setdefault(phrase, value) != value:
                     raise ValueError(f"the phrase {phrase!r} means both {seen[phrase]!r} and {value!r}")
         object.__setattr__(self, "choices", filled)
@@ -89,7 +89,7 @@ class Choice:
         return "You can say: " + "; ".join(parts) + "."
 
     def parse(self, text: str, now: datetime) -> str | None:
-        rules = PhraseRules(self.choices)
+        rules = PhraseRules({value: (*phrases, value) for value, phrases in self.choices.items()})
         return rules.exact(text) or rules.within(text)
 
     def parse_keys(self, keys: str, now: datetime) -> str | None:

@@ -10,12 +10,12 @@ NEGATIONS = frozenset(words_of("no not don't doesn't never nothing without excep
 MAX_EXTRA_WORDS = 4  # "i would like the dentist": longer sentences say more than the phrase in them
 
 
-def bare(text: str) -> str:
-    """The normalised text without the fillers at its ends."""
-    words = normalise(text).split()
-    while words and words[0] in FILLERS:
+def bare(text: str, keep: frozenset[str] = frozenset()) -> str:
+    """The normalised text without the fillers at its ends, but with those that mean something here."""
+    words, fillers = normalise(text).split(), FILLERS - keep
+    while words and words[0] in fillers:
         words.pop(0)
-    while words and words[-1] in FILLERS:
+    while words and words[-1] in fillers:
         words.pop()
     return " ".join(words)
 
