@@ -5,7 +5,6 @@
 What cannot start ends the start with one sentence. Leaving the block stops everything, last first.
 """
 
-import asyncio
 import errno
 import logging
 import os
@@ -24,8 +23,6 @@ from media.metronome import Metronome
 from media.providers import Kind, load
 from media.stt.base import SpeechToText
 from media.tts.base import TextToSpeech
-from recordings.recover import recover
-from recordings.writer import DiskWriter
 from sip.errors import SipError
 from sip.rtpmedia import RtpMedia
 from sip.ua.agent import UserAgent
@@ -36,18 +33,15 @@ from voicegw.config import Config
 from voicegw.config.model import Engine
 from voicegw.errors import StartError
 from voicegw.health import Health
+from voicegw.keeper import CallKeeper, KeeperConfig, open_keeper
 from voicegw.measure import MeasuredVoice
 from voicegw.metrics import Metrics
-from voicegw.remains import FOLDER, Remains
 from voicegw.routing import Router
 from voicegw.server import HttpServer, WebParts
-from voicegw.storage.engine import database_url
+from voicegw.storage.engine import StorageError, database_url
 from voicegw.storage.reader import CallReader
-from voicegw.storage.store import open_store
 
 log = logging.getLogger(__name__)
-
-DISK_S = 5.0  # for the last second of all recordings
 
 
 class App:
@@ -90,11 +84,9 @@ class App:
     async def _start(self) -> None:
         config = self._config
         data = _data_folder(config.data_dir)
-        writer = self._disk(data)
-        store = await self._stack.enter_async_context(open_store(config.storage, data))
+        keeper = await self._keeper(data)
         voice = await self._voice()
         ears = await self._ears()
-        remains = Remains(data, writer, store, config.recording, config.timeline, self.metrics)
         parts = CallParts(
             Router(config.routing, self._flows),
             {name: self._dialog(flow) for name, flow in self._flows.items()},
@@ -103,20 +95,22 @@ class App:
             _maker("vad", config.vad),
             replace(config.session, policy=config.turn),
         )
-        self.calls = CallManager(parts, config.limits, remains, self.metrics)
+        self.calls = CallManager(parts, config.limits, keeper, self.metrics)
         health = Health(lambda: len(self.calls.live), lambda: self.calls.draining)
+        health.add("storage", keeper.storage_fault, vital=False)
+        health.add("disk", keeper.disk_fault, vital=False)
         reader = CallReader(database_url(config.storage, data))
         self._stack.push_async_callback(reader.close)
         await self._listen(health, Archive(reader, data))
         health.complete = True
 
-    def _disk(self, data: Path) -> DiskWriter:
-        recover(data / FOLDER)
-        writer = DiskWriter()
-        writer.start()
-        self._stack.push_async_callback(asyncio.to_thread, writer.join, DISK_S)
-        self._stack.callback(writer.close)
-        return writer
+    async def _keeper(self, data: Path) -> CallKeeper:
+        config = self._config
+        keeping = KeeperConfig(data, config.recording, config.timeline, config.storage)
+        try:
+            return await self._stack.enter_async_context(open_keeper(keeping, [self.metrics.event]))
+        except StorageError as error:
+            raise StartError(f"storage: {error}") from error
 
     async def _voice(self) -> TextToSpeech:
         voice: TextToSpeech = _maker("tts", self._config.tts)()

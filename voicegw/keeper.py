@@ -71,6 +71,7 @@ class KeptCall:
         self._log: CallLog | None = None
         self._recorder: Recorder | None = None
         self._cause: tuple[HangupCause, int | None] | None = None
+        self._answered_ms: float | None = None  # call time
         self._broken = False
         self.epoch = self._loop.time()
         if keeper.config.timeline.enabled:
@@ -78,8 +79,8 @@ class KeptCall:
             self.epoch = self._log.epoch
         timeline = self._relative(self._files.timeline) if self._log is not None else None
         keeper.store.post(Started(info, flow, self._started_at, keeper.server, timeline))
-        parties = {"from": info.caller, "to": info.callee}
-        self.event("call", state="started", direction=info.direction.value, flow=flow, **parties)
+        parties = {"from": info.caller, "to": info.callee, "direction": info.direction.value, "flow": flow}
+        self.event("call", state="ringing", carrier=info.carrier, carrier_id=info.carrier_id, **parties)
 
     @property
     def tap(self) -> CallTap | None:
@@ -112,7 +113,8 @@ class KeptCall:
         if self._keeper.config.recording.enabled:
             self._recorder = Recorder(self._files, rate, self._keeper.writer, self._keeper.config.recording)
         path = self._relative(self._files.recording) if self._recorder is not None else None
-        self._keeper.store.post(Answered(self._info.call_id, self._at(), path))
+        self._answered_ms = self._now_ms()
+        self._keeper.store.post(Answered(self._info.call_id, self._at(self._answered_ms), path))
         self.event("call", state="answered", rate=rate)
 
     def ended(self, cause: HangupCause, sip_status: int | None = None) -> None:
@@ -123,18 +125,19 @@ class KeptCall:
     async def close(self) -> None:
         """Finish the files and tell the database, in this order: a call that has ended is all there."""
         cause, status = self._cause or (HangupCause.INTERNAL, None)
-        at_ms = self._now_ms()
+        at_ms, name = self._now_ms(), cause.name.lower()
+        duration = None if self._answered_ms is None else round(at_ms - self._answered_ms)
         try:
             if self._recorder is not None:
                 done = asyncio.wrap_future(self._recorder.close(at_ms))
                 done.add_done_callback(self._recorded)  # even if we do not wait for it
                 await self._wait("recording", done)
-            self.event("call", state="ended", cause=cause.name.lower(), duration_ms=round(at_ms))
+            self.event("call", state="ended", cause=name, q850=cause.value, duration_ms=duration)
             if self._log is not None:
                 await self._wait("timeline", asyncio.wrap_future(self._log.close()))
         finally:
-            call_id, at = self._info.call_id, self._started_at + timedelta(milliseconds=at_ms)
-            self._keeper.store.post(Ended(call_id, at, cause.name.lower(), status, round(at_ms)))
+            ended = Ended(self._info.call_id, self._at(at_ms), name, status, duration)
+            self._keeper.store.post(ended)
 
     async def _wait(self, what: str, done: "asyncio.Future[Any]") -> None:
         try:
@@ -166,8 +169,8 @@ class KeptCall:
     def _now_ms(self) -> float:
         return (self._loop.time() - self.epoch) * 1000
 
-    def _at(self) -> datetime:
-        return self._started_at + timedelta(milliseconds=self._now_ms())
+    def _at(self, ms: float) -> datetime:
+        return self._started_at + timedelta(milliseconds=ms)
 
 
 class CallKeeper:

@@ -54,8 +54,11 @@ def _ops(call: _Open, data_dir: Path, recovery: Recovery) -> list[Op]:
     last_ms = max([file.last_ms for file in closed] + [event.t_ms for event in events], default=None)
     ended_at = call.answered_at or call.started_at
     if last_ms is not None:
-        ended_at = call.started_at + timedelta(milliseconds=last_ms)
-    ops: list[Op] = [Ended(call.id, ended_at, CRASHED, None, last_ms)]
+        ended_at = max(ended_at, call.started_at + timedelta(milliseconds=last_ms))
+    duration = None
+    if call.answered_at is not None:
+        duration = round((ended_at - call.answered_at).total_seconds() * 1000)
+    ops: list[Op] = [Ended(call.id, ended_at, CRASHED, None, duration)]
     if events:
         ops.append(Spoken(call.id, 0, turns(events)))
     if call.recording_path is not None:

@@ -70,7 +70,7 @@ class Call(Base):
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    duration_ms: Mapped[int | None]  # from start to end
+    duration_ms: Mapped[int | None]  # from the answer to the end
     recording_path: Mapped[str | None] = mapped_column(String(512))
     recording_state: Mapped[str | None] = mapped_column(String(16))  # recordings.recorder.RecordingState
     recording_sha256: Mapped[str | None] = mapped_column(String(64))
