@@ -14,6 +14,7 @@ from sip.endpoint import CallProgress, OnCall, OutboundCall
 from sip.errors import CallFailed, LocalProtocolError, RemoteProtocolError
 from sip.rtpleg import RtpLeg
 from sip.rtpmedia import RtpMedia
+from sip.sdp import MediaDirection
 from sip.ua.config import SipConfig
 from sip.ua.counters import SipCounters
 from sip.ua.exchange import ALLOW, Exchange
@@ -24,7 +25,8 @@ from sip.ua.layer import ServerTransaction
 from sip.ua.message import Request, reply
 from sip.ua.outgoing import OutgoingInvite
 from sip.ua.registration import Registration, RegistrationState
-from sip.ua.session import KNOWN
+from sip.ua.reinvite import renegotiate
+from sip.ua.session import KNOWN, Session
 from sip.ua.stack import Stack
 from sip.ua.transaction import Timers
 from sip.ua.transport import NetworkTransport, Transport, route_host
@@ -99,7 +101,7 @@ class UserAgent:
         exchange.on_request = self._request
         try:
             await self._transport.open(exchange, spawn)
-        except BaseException:
+        except OSError:
             await self._scope.aclose()
             raise
         self._stack = Stack(self._config, self._media, exchange, self._sources, self._trunks, spawn)
@@ -118,6 +120,14 @@ class UserAgent:
             raise CallFailed(503, "too many calls")
         self.counters.calls_out += 1
         return await OutgoingInvite(stack, call, _call_id(), on_progress).run()
+
+    async def hold(self, leg: RtpLeg, *, on: bool = True) -> None:
+        """Put the far end of a call on hold, or take it back. Raises CallFailed if it refuses."""
+        sessions = (d for d in self._running().dialogs.values() if isinstance(d, Session) and d.leg is leg)
+        session = next(sessions, None)
+        if session is None:
+            raise CallFailed(481, "no such call")
+        await renegotiate(session, MediaDirection.SENDONLY if on else MediaDirection.SENDRECV)
 
     async def close(self) -> None:
         """Refuse, hang up, unregister, close. Takes two seconds at most. Idempotent."""

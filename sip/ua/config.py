@@ -40,8 +40,9 @@ class Trunk:
 class SipConfig:
     """The user agent's sockets, peers and limits."""
 
-    host: str = "0.0.0.0"
-    """Address to bind: one of this machine, or 0.0.0.0 (all IPv4) or :: (all IPv6)."""
+    host: str = "127.0.0.1"
+    """Address to bind: one of this machine, or 0.0.0.0 (all IPv4) or :: (all IPv6). By default only
+    programs on this machine can call: opening a SIP port to a network is a decision."""
     port: int = 5060
     """UDP and TCP port. 0: any free one (both transports get the same)."""
     transports: tuple[str, ...] = ("udp", "tcp")

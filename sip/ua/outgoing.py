@@ -66,6 +66,7 @@ class OutgoingInvite:
         flow = await self._way()
         self._stack.hold(flow)
         self._stack.calls += 1
+        answered = False
         try:
             leg = self._open_leg(flow)
             try:
@@ -73,13 +74,14 @@ class OutgoingInvite:
                     response = await self._invite(leg, flow)
             except TimeoutError:
                 raise CallFailed(408, f"no answer within {self._call.ring_timeout_s:g} s") from None
-            return await self._answered(leg, response)
-        except BaseException:
-            self._abandon()
-            raise
+            self._answered(leg, response)
+            answered = True
         finally:
+            if not answered:
+                self._abandon()
             self._stack.calls -= 1
             self._stack.release(flow)
+        return leg
 
     async def _way(self) -> Flow:
         hop = self._trunk.hop if self._trunk is not None else self._target
@@ -198,7 +200,7 @@ class OutgoingInvite:
                 return
         self._stack.start(session.acknowledge(number), f"sip ack {self._call_id}")
 
-    async def _answered(self, leg: RtpLeg, response: Response) -> RtpLeg:
+    def _answered(self, leg: RtpLeg, response: Response) -> None:
         if response.status >= 300:
             raise CallFailed(response.status, response.reason)
         session = self._sessions[response.to.tag]
@@ -216,7 +218,6 @@ class OutgoingInvite:
         if session.over:
             raise CallFailed(487, "the far end hung up at once")
         self._report(CallProgress.ANSWERED)
-        return leg
 
     async def _decline(self, session: Session, number: int) -> None:
         await session.acknowledge(number)

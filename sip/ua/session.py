@@ -6,7 +6,6 @@ unanswered BYE is given up after 64*T1.
 
 import asyncio
 import logging
-import random
 
 from media.leg import HangupCause
 from sip.errors import CallFailed, RemoteProtocolError
@@ -36,6 +35,7 @@ class Session:
         self.stack, self.dialog, self.trunk = stack, dialog, trunk
         self.leg: RtpLeg | None = None
         self.call_id = ""  # ours, for logs
+        self.placed = dialog.local_number > 0  # we called them
         self.inviting = False  # an INVITE of ours is under way
         self.established = asyncio.get_running_loop().create_future()  # by the ACK; CallFailed if not
         self.established.add_done_callback(_retrieve)
@@ -247,6 +247,10 @@ class Session:
         if self.leg is not None:
             self.leg.ended(cause)
 
+    def lost(self) -> None:
+        """The far end knows nothing of the call, or has gone."""
+        self._fail(HangupCause.NETWORK, CallFailed(0, "the far end has gone"))
+
     def shut_down(self) -> None:
         if self.leg is not None:
             self.leg.ended(HangupCause.NORMAL)
@@ -273,8 +277,3 @@ class Session:
 def _retrieve(future: asyncio.Future[None]) -> None:
     if not future.cancelled():
         future.exception()  # whoever does not wait does not want to know
-
-
-def glare_wait_s(ours: bool) -> float:
-    """RFC 3261, 14.1: how long to wait after a 491; `ours`: we made the Call-ID."""
-    return random.uniform(2.1, 4.0) if ours else random.uniform(0.0, 2.0)
