@@ -10,7 +10,6 @@ import numpy as np
 from media.frames import AudioFrame
 from media.leg import CallLeg, HangupCause
 from media.metronome import Metronome
-from media.tasks import task_scope
 from sip.endpoint import IncomingCall
 from sip.rtpmedia import RtpConfig, RtpMedia
 from sip.ua.agent import UserAgent
@@ -28,7 +27,7 @@ class Bot:
         self._quiet: int | None = None  # since the caller's last sound; None: nothing to answer
         self._loud = 0
         self.keys = ""
-        self.closed = asyncio.Event()
+        self.finished, self.closed = asyncio.Event(), asyncio.Event()
         self._say()
 
     def on_audio(self, frame: AudioFrame) -> None:
@@ -48,6 +47,8 @@ class Bot:
             pcm, self._saying = self._saying[:320].ljust(320, b"\0"), self._saying[320:]
             self._leg.send(AudioFrame(pcm, 8000, self._pts))
             self._pts += 160
+            if not self._saying and not self._answers:
+                self.finished.set()
 
     def on_dtmf(self, digit: str) -> None:
         self.keys += digit
@@ -57,6 +58,7 @@ class Bot:
         pass
 
     def on_closed(self, cause: HangupCause) -> None:
+        self.finished.set()
         self.closed.set()
 
     def _say(self) -> None:
@@ -71,8 +73,9 @@ class Answering:
     def __init__(self) -> None:
         self.bots: list[Bot] = []
         self.uri = ""
-        self.answers = ["Welcome to the clinic.", "You want an appointment. When?", "Done. Goodbye."]
+        self.answers = ["Welcome to the clinic.", "And when would that be?", "Goodbye."]
         self.status = 0  # refuse with this
+        self.hangs_up = True
 
     async def on_call(self, call: IncomingCall) -> None:
         if self.status:
@@ -83,6 +86,9 @@ class Answering:
         bot = Bot(leg, list(self.answers), latency=25)
         self.bots.append(bot)
         leg.start(bot)
+        await bot.finished.wait()
+        if self.hangs_up:
+            await leg.hangup(HangupCause.NORMAL)
         await bot.closed.wait()
 
 
@@ -92,10 +98,9 @@ async def answering() -> AsyncIterator[Answering]:
     media = RtpMedia(RtpConfig(host="127.0.0.1", first_port=0, last_port=0), Metronome())
     agent = UserAgent(SipConfig(host="127.0.0.1", port=0), media)
     far_end = Answering()
-    async with task_scope():
-        await agent.start(far_end.on_call)
-        try:
-            far_end.uri = agent.uri
-            yield far_end
-        finally:
-            await agent.close()
+    await agent.start(far_end.on_call)
+    try:
+        far_end.uri = agent.uri
+        yield far_end
+    finally:
+        await agent.close()
