@@ -19,10 +19,12 @@ from voicegw.health import Health
 from voicegw.httpauth import refusal
 from voicegw.livecalls import LiveCalls
 from voicegw.metrics import Metrics
+from voicegw.storage.engine import StorageError
 
 log = logging.getLogger(__name__)
 
 LIST_LIMIT = 1000
+PAGE_CALLS = 20
 SHUTDOWN_S = 1.0  # for requests in progress; a browser's idle connection must not hold us up
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -53,7 +55,9 @@ class HttpServer:
 
     def __init__(self, config: HttpConfig, parts: WebParts) -> None:
         self._config, self._parts = config, parts
-        self._app = web.Application(middlewares=[self._guard])
+        self._app = web.Application(
+            middlewares=[web.normalize_path_middleware(append_slash=False), self._guard]
+        )
         self._app.add_routes(
             [
                 web.get("/", self._index),
@@ -99,7 +103,11 @@ class HttpServer:
         if denied is not None:
             log.warning("web request refused", extra={"path": request.path, "source": request.remote})
             return denied
-        return await handler(request)
+        try:
+            return await handler(request)
+        except StorageError as error:
+            log.error("calls cannot be read", extra={"error": str(error)})
+            return web.Response(status=503, text="Calls cannot be read now.\n")
 
     # Health
 
@@ -118,7 +126,7 @@ class HttpServer:
 
     async def _index(self, _: web.Request) -> web.Response:
         parts = self._parts
-        recent = await parts.archive.recent(20)
+        recent = await parts.archive.recent(PAGE_CALLS)
         text = page.index(parts.health.report(), parts.sip_uri(), tuple(parts.live), recent)
         return web.Response(text=text, content_type="text/html")
 
@@ -129,7 +137,8 @@ class HttpServer:
         limit = request.query.get("limit", "50")
         if not limit.isdecimal() or not 1 <= int(limit) <= LIST_LIMIT:
             raise web.HTTPBadRequest(text=f"limit must be 1 to {LIST_LIMIT}, not {limit!r}\n")
-        return web.json_response({"calls": await self._parts.archive.recent(int(limit))})
+        calls = await self._parts.archive.recent(int(limit))
+        return web.json_response({"calls": calls})
 
     async def _call(self, request: web.Request) -> web.Response:
         return web.json_response(await self._find(request))

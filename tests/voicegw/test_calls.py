@@ -169,9 +169,8 @@ def test_a_late_ticker_closes_the_door_while_calls_are_live() -> None:
 )
 def test_unlisted_numbers_are_refused(number: str, headers: dict[str, str], flow: str | None) -> None:
     numbers = {"100": "demo", "+49*": "demo", "+4930*": "sales"}
-    house = House(
-        routing=Routing(header="X-Tenant", headers={"acme": "sales"}, numbers=numbers), hang_up=True
-    )
+    table = Routing(header="X-Tenant", headers={"acme": "sales"}, numbers=numbers)
+    house = House(routing=table, hang_up=True)
     call = incoming(number, headers=headers)
 
     run(house.manager.on_call(call))
