@@ -59,6 +59,7 @@ from media.tasks import task_scope
 
 log = logging.getLogger(__name__)
 
+EARLY_MS = 10  # half a packet time
 CLOSE_TIMEOUT_S = 40  # a leg that does not report its end: longer than SIP's timer F (32 s)
 
 
@@ -74,7 +75,7 @@ class _Goodbye:
 
 @dataclass(frozen=True, slots=True)
 class _Tick:
-    pass
+    due: int
 
 
 _TurnEvent = SpeechStarted | SpeechStopped | Transcript | Dtmf | BotSpeaking
@@ -120,6 +121,9 @@ class CallSession:
         if event := self._vad.process(frame):
             self._post(event)
         self._ears.push(frame)
+        # Deadlines fall on the nearest received frame: what they bring about is then on the wire with the
+        # next beat, a quarter of a packet time later.
+        self._wake(-EARLY_MS)
 
     def on_tick(self) -> None:
         """Send what is due, and see what has been heard."""
@@ -135,10 +139,14 @@ class CallSession:
             self._heard(heard)
         if self._bot_speaking and not self._playout.busy:
             self._set_bot_speaking(False)
-        if self._due is not None and self._now_ms() >= self._due:
-            self._due = None
-            self._post(_Tick())
+        self._wake(2 * EARLY_MS)  # where no audio comes
         self._speaker.ticked()
+
+    def _wake(self, late_ms: int) -> None:
+        """Let the turn engine act on a deadline that passed `late_ms` ago."""
+        if self._due is not None and self._now_ms() >= self._due + late_ms:
+            self._post(_Tick(self._due))
+            self._due = None
 
     def on_dtmf(self, digit: str) -> None:
         """The caller pressed a key."""
@@ -193,8 +201,8 @@ class CallSession:
 
     def _handle(self, event: _Event) -> None:
         match event:
-            case _Tick():
-                self._decide(self._turns.tick(self._now_ms()))
+            case _Tick(due):
+                self._decide(self._turns.tick(max(due, self._now_ms())))
             case _ReplyDone(number):
                 if number == self._reply_number:
                     self._reply_done()
