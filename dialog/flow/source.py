@@ -40,7 +40,8 @@ class Source:
             node: Node | None = YAML(typ="safe", pure=True).compose(text)
             return node
         except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
+            unclosed = error.context is not None and "quoted" in error.context  # noticed at the file's end
+            mark = error.context_mark if unclosed else error.problem_mark or error.context_mark
             message = error.problem or error.context or "cannot be read"
             line = 1 if mark is None else mark.line + 1
             raise FlowError([Problem(self.file, line, f"not YAML: {message}")]) from None
@@ -75,6 +76,8 @@ class Source:
                 self.error(key_node, f'unknown key "{key}" in {what}{did_you_mean(key, known)}')
             else:
                 found[key] = value
+                if isinstance(value, ScalarNode) and not value.value:
+                    value.start_mark = key_node.start_mark  # nothing stands where the next thing does
         return found
 
     def key_lines(self, node: Node) -> dict[str, int]:
