@@ -23,7 +23,8 @@ from pocketsphinx import Config as DecoderConfig
 from pocketsphinx import Decoder, get_model_path
 
 from media.stt.sphinx.config import Config
-from media.stt.sphinx.plan import OPEN, Kind, Plan, Reader
+from media.stt.sphinx.plan import Kind, Plan, Reader
+from media.stt.sphinx.wire import OPEN
 
 RATE = 16_000  # Hz of the acoustic model
 CMUDICT = Path(get_model_path("en-us/cmudict-en-us.dict"))
@@ -186,7 +187,9 @@ class Ears:
         confidence = 1 / (1 + math.exp(-max(-60.0, min(60.0, margin))))
         text = hypothesis.hypstr if partial else reader.originals.get(hypothesis.hypstr, hypothesis.hypstr)
         complete = partial and reader.matcher is not None and reader.matcher.complete(words)
-        return Heard(text, confidence, ratio < reader.threshold, complete, ratio)
+        # The ratio sways while words are under way: a partial may be a little unlikelier than a final.
+        least = reader.threshold - (self._config.confidence_scale if partial else 0.0)
+        return Heard(text, confidence, ratio < least, complete, ratio)
 
 
 def _log(score: float) -> float:

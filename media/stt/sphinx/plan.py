@@ -15,9 +15,9 @@ from dialog.types import Domain, Hints
 from media.stt.sphinx import jsgf
 from media.stt.sphinx.errors import DomainError
 from media.stt.sphinx.matcher import Matcher, Recursive
+from media.stt.sphinx.wire import OPEN
 from media.stt.sphinx.words import spoken
 
-OPEN = -1  # the state in which nothing in particular is expected
 _EXAMPLES = 200  # sentences of each grammar that teach the n-gram of the open state
 
 
