@@ -51,7 +51,9 @@ class Wire:
         self.log.append((loop.time(), source, target, data.split(b"\r\n")[0].decode()))
         if self._random.random() < self.loss:
             return
-        loop.call_later(self._random.uniform(0.001, 0.03), self._deliver, data, source, target)
+        # A bad line also changes the order.
+        delay = self._random.uniform(0.001, 0.03) if self.loss else 0.01
+        loop.call_later(delay, self._deliver, data, source, target)
 
     def _deliver(self, data: bytes, source: int, target: int) -> None:
         end = self._ends.get(target)
@@ -88,7 +90,7 @@ class WireTransport:
 
 
 def user_agent(wire: Wire, port: int = UA_PORT, **config: Any) -> UserAgent:
-    media = RtpMedia(RtpConfig(host=HOST, first_port=0, last_port=0), Metronome())
+    media = RtpMedia(RtpConfig(host=HOST, first_port=0, last_port=0, inactivity_s=0), Metronome())
     return UserAgent(
         SipConfig(host=HOST, port=port, **config),
         media,
@@ -197,8 +199,19 @@ class Peer:
                 if isinstance(message, Response) and message.status < 200 and status >= 200:
                     continue
                 assert isinstance(message, Response) and message.status == status, message
-                self.tag = self.tag or message.to.tag
+                if message.cseq.method == "INVITE" and message.status < 300:
+                    self.tag = self.tag or message.to.tag
                 return message
+
+    async def finals(self, count: int) -> dict[str, int]:
+        """The next final responses by method, in whatever order the wire brings them."""
+        found: dict[str, int] = {}
+        async with asyncio.timeout(60):
+            while len(found) < count:
+                message = await self._inbox.get()
+                if isinstance(message, Response) and message.status >= 200:
+                    found[message.cseq.method] = message.status
+        return found
 
     async def receive(self, method: str, *, within: float = 60.0) -> Request:
         """The next message; it must be a request of that method."""
