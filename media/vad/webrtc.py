@@ -50,7 +50,8 @@ class Config:
     patience is not set here but by `end_silence_ms`, which counts from the true end of speech."""
     margin_db: float = 3.5
     """How far a frame must stand out from the quietest of the last second, 0 to 12. White noise varies
-    by 3; at 6 soft syllables are lost on a noisy line. 0: the detector alone."""
+    by 3; at 6 soft syllables are lost on a noisy line. 0: the detector alone. Half of it is enough to
+    go on speaking: the ends of words are soft."""
     memory_ms: int = 1000
     """How long the quietest frame is remembered, 400 to 5000: longer than any syllable is held."""
 
@@ -86,6 +87,7 @@ class WebrtcDetector:
         self._start = -(-config.start_ms // STEP_MS)
         self._hangover = -(-config.hangover_ms // STEP_MS)
         self._margin = 10 ** (config.margin_db / 10)
+        self._keep_margin = 10 ** (config.margin_db / 20)
         self._powers: deque[float] = deque(maxlen=config.memory_ms // STEP_MS)
         self._recent: deque[bool] = deque(maxlen=max(1, config.window_ms // STEP_MS))
         self._rate = 0
@@ -121,7 +123,8 @@ class WebrtcDetector:
         power = float(np.dot(samples, samples)) / len(samples)
         powers = self._powers
         powers.append(power if power > FAINT else FAINT)
-        heard = self._is_speech(pcm, self._rate) and power > min(powers) * self._margin
+        margin = self._keep_margin if self._speaking else self._margin
+        heard = self._is_speech(pcm, self._rate) and power > min(powers) * margin
         return self._count(heard)
 
     def _count(self, heard: bool) -> SpeechStarted | SpeechStopped | None:

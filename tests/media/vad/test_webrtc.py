@@ -105,8 +105,8 @@ class Bounds:
     ("snr_db", "bounds"),
     [
         (None, Bounds(0, 0, (15, 30), (-20, 5, 30))),
-        (20, Bounds(0, 5, (20, 60), (-110, -13, 30))),
-        (10, Bounds(3, 7, (25, 75), (-220, -34, 30))),
+        (20, Bounds(0, 4, (20, 60), (-90, 0, 80))),
+        (10, Bounds(3, 6, (25, 75), (-150, -15, 70))),
     ],
 )
 def test_speech_is_found_where_it_is(snr_db: float | None, bounds: Bounds) -> None:
