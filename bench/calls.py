@@ -1,0 +1,233 @@
+"""What a call costs and how promptly it is answered, measured from outside.
+
+Starts `bench.server` in a process of its own, puts N callers on the line (bench.sipcaller), and reports:
+
+    CPU ms a call-second   user + system of the server, over the time when all are on the line
+    late                   packets that came more than 40 ms behind the schedule of their own timestamps
+    gap p50/p99/max        ms between packets as they arrive
+    answer                 ms from the decision that a turn has ended to the reply's first packet on the wire
+    stop                   ms from the decision for a barge-in to the bot's last packet on the wire
+    response p50/p95       ms, caller's last sound to the bot's first, seen by the caller (holds 500 ms of
+                           waiting for the end of the turn)
+
+    .venv/bin/python -m bench.calls --calls 1,16,50,100 --seconds 60
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from bench.sipcaller import Caller, Crowd
+
+TICKS = os.sysconf("SC_CLK_TCK")
+LATE_MS = 40
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, all threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def rss_mb(pid: int) -> float:
+    """Resident memory."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Of sorted or unsorted values; NaN of none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
+
+
+@dataclass(slots=True)
+class Row:
+    """One load and what was seen."""
+
+    calls: int
+    good: int
+    cpu_ms: float
+    rss_mb: float
+    late: int
+    gaps: list[float]
+    answers: list[float]
+    stops: list[float]
+    responses: list[float]
+
+    def cells(self) -> list[str]:
+        gaps, answers, stops, responses = self.gaps, self.answers, self.stops, self.responses
+        return [
+            f"{self.good}/{self.calls}",
+            f"{self.cpu_ms:.2f}",
+            f"{self.rss_mb:.0f}",
+            f"{self.late}",
+            f"{percentile(gaps, 0.5):.1f} / {percentile(gaps, 0.99):.1f} / {max(gaps, default=0):.1f}",
+            f"{percentile(answers, 0.5):.1f} / {percentile(answers, 0.99):.1f} ({len(answers)})",
+            f"{percentile(stops, 0.5):.1f} / {percentile(stops, 0.99):.1f} ({len(stops)})",
+            f"{percentile(responses, 0.5):.0f} / {percentile(responses, 0.95):.0f}",
+        ]
+
+
+HEADERS = ["good", "CPU ms/call-s", "RSS MB", "late", "gap ms 50/99/max", "answer ms 50/99 (n)"]
+HEADERS += ["stop ms 50/99 (n)", "response ms 50/95"]
+
+
+class Server:
+    """The process under test."""
+
+    def __init__(self, port: int, folder: Path, core: str) -> None:
+        command = [sys.executable, "-m", "bench.server", "--sip-port", str(port)]
+        command += ["--http-port", str(port + 1), "--data-dir", str(folder)]
+        if core:
+            command = ["taskset", "-c", core, *command]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line.startswith("voicegw ready"):
+            raise SystemExit(f"the server did not start: {line!r}")
+        self.pid = self._process.pid
+
+    def stop(self) -> None:
+        """Drain and wait."""
+        self._process.send_signal(signal.SIGTERM)
+        if self._process.wait(60) != 0:
+            raise SystemExit("the server did not stop cleanly")
+
+
+async def load(
+    server: Server, port: int, calls: int, seconds: float, plan: str
+) -> tuple[Crowd, float, float]:
+    """Put `calls` on the line; returns them, the CPU seconds a call-second, and memory in MB."""
+    crowd, all_talk = Crowd(("127.0.0.1", port), calls, plan), asyncio.Event()
+
+    async def measure() -> tuple[float, float]:
+        await all_talk.wait()
+        began, before = time.monotonic(), cpu_seconds(server.pid)
+        await asyncio.sleep(seconds - 0.5)
+        used = cpu_seconds(server.pid) - before
+        return used / (time.monotonic() - began) / calls, rss_mb(server.pid)
+
+    async with asyncio.TaskGroup() as group:
+        measuring = group.create_task(measure())
+        group.create_task(crowd.run(seconds, 50, all_talk.set))
+    return crowd, *measuring.result()
+
+
+def lateness_ms(caller: Caller) -> list[float]:
+    """How far each packet came behind the schedule that its timestamp sets."""
+    arrivals = caller.heard.arrivals
+    offsets = [at - (timestamp - arrivals[0][1]) / 8000 for at, timestamp in arrivals]
+    return [(offset - min(offsets)) * 1000 for offset in offsets]
+
+
+def timelines(folder: Path) -> dict[str, list[dict[str, object]]]:
+    """Events of every call, by the caller's Call-ID."""
+    calls = {}
+    for path in folder.rglob("*.jsonl"):
+        events = [json.loads(line) for line in path.read_text().splitlines()]
+        calls[next(e["carrier_id"] for e in events if e["event"] == "call")] = events
+    return calls
+
+
+def stop_ms(caller: Caller, events: list[dict[str, object]]) -> list[float]:
+    """From each decision for a barge-in to the last audible packet that the caller received."""
+    decided = [datetime.fromisoformat(str(e["at"])).timestamp() for e in events if e["event"] == "barge_in"]
+    stops = []
+    for _, last in caller.heard.stops:
+        before = [at for at in decided if abs(last - at) < 1]
+        stops += [(last - before[-1]) * 1000] if before else []
+    return stops
+
+
+def report(crowd: Crowd, cpu: float, memory: float, folder: Path) -> Row:
+    """What was seen at one load."""
+    remains = timelines(folder)
+    good = [
+        c for c in crowd.callers if c.heard.answered and not c.heard.ended_by_bot and c.call_id in remains
+    ]
+    answers = [
+        float(e["total_ms"]) - float(e["eot_ms"])  # type: ignore[arg-type]
+        for c in good
+        for e in remains[c.call_id]
+        if e["event"] == "latency"
+    ]
+    gaps = [
+        (b[0] - a[0]) * 1000
+        for c in good
+        for a, b in zip(c.heard.arrivals, c.heard.arrivals[1:], strict=False)
+    ]
+    return Row(
+        len(crowd.callers),
+        len(good),
+        cpu * 1000,
+        memory,
+        sum(late > LATE_MS for c in good for late in lateness_ms(c)),
+        gaps,
+        answers,
+        [stop for c in good for stop in stop_ms(c, remains[c.call_id])],
+        [r * 1000 for c in good for r in c.heard.responses],
+    )
+
+
+def run(loads: list[int], seconds: float, plan: str, cores: tuple[str, str]) -> list[Row]:
+    """Measure each load against a fresh server."""
+    if cores[1]:
+        os.sched_setaffinity(0, {int(cores[1])})
+    rows = []
+    for n, calls in enumerate(loads):
+        with tempfile.TemporaryDirectory(prefix="voicegw-bench-") as name:
+            port = 15060 + 10 * n
+            server = Server(port, Path(name), cores[0])
+            try:
+                crowd, cpu, memory = uvloop.run(load(server, port, calls, seconds, plan))
+            finally:
+                server.stop()
+            rows.append(report(crowd, cpu, memory, Path(name)))
+    return rows
+
+
+def show(rows: list[Row], title: str) -> None:
+    """Print the table."""
+    table = Table(title=title)
+    for header in ["calls", *HEADERS]:
+        table.add_column(header, justify="right")
+    for row in rows:
+        table.add_row(str(row.calls), *row.cells())
+    Console(width=150).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--calls", default="1,16,50,100")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--plan", default="AB", help="what callers do with answers: A listen, B interrupt")
+    parser.add_argument("--cores", default="0,1", help="server's and callers' core; empty: any")
+    options = parser.parse_args()
+    cores = (options.cores.split(",") + ["", ""])[:2]
+    rows = run(
+        [int(n) for n in options.calls.split(",")], options.seconds, options.plan, (cores[0], cores[1])
+    )
+    load_1m = statistics.mean(os.getloadavg()[:1])
+    show(rows, f"voicegw, engines faked, {options.seconds:.0f} s a row; load average {load_1m:.1f}")
+
+
+if __name__ == "__main__":
+    main()
