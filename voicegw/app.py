@@ -14,11 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from dialog.flow.engine import FlowEngine
 from dialog.flow.model import Flow
-from dialog.types import DialogEngine
 from media.errors import ProviderError
-from media.leg import CallInfo
 from media.metronome import Metronome
 from media.providers import Kind, load
 from media.stt.base import SpeechToText
@@ -26,12 +23,12 @@ from media.tts.base import TextToSpeech
 from sip.errors import SipError
 from sip.rtpmedia import RtpMedia
 from sip.ua.agent import UserAgent
-from voicegw import clock
 from voicegw.archive import Archive
 from voicegw.calls import CallManager, CallParts, NewDialog
 from voicegw.config import Config
 from voicegw.config.model import Engine
 from voicegw.errors import StartError
+from voicegw.flows import new_dialog
 from voicegw.health import Health
 from voicegw.keeper import CallKeeper, KeeperConfig, open_keeper
 from voicegw.measure import MeasuredVoice
@@ -101,6 +98,7 @@ class App:
         health.add("disk", keeper.disk_fault, vital=False)
         reader = CallReader(database_url(config.storage, data))
         self._stack.push_async_callback(reader.close)
+        self._measure(keeper)
         await self._listen(health, Archive(reader, data))
         health.complete = True
 
@@ -112,6 +110,13 @@ class App:
         except StorageError as error:
             raise StartError(f"storage: {error}") from error
 
+    def _measure(self, keeper: CallKeeper) -> None:
+        """Figures that other parts keep."""
+        metrics, store = self.metrics, keeper.store
+        metrics.pull_counts("recordings", "Recordings and timelines, by fate.", keeper.counters)
+        metrics.pull_counts("storage_changes", "Changes for the database, by fate.", store.counters)
+        metrics.pull_gauge("storage_backlog", "Changes that are not written yet.", lambda: store.backlog)
+
     async def _voice(self) -> TextToSpeech:
         voice: TextToSpeech = _maker("tts", self._config.tts)()
         self._stack.push_async_callback(voice.close)
@@ -121,20 +126,15 @@ class App:
         ears: SpeechToText = _maker("stt", self._config.stt)()
         self._stack.push_async_callback(ears.close)
         for flow in self._flows.values():
-            engine = self._dialog(flow)(CallInfo("", "", "", ""))
             try:
-                await ears.prepare(engine.domain)
+                await ears.prepare(new_dialog(flow, self._config).domain)
             except ProviderError as error:
                 name = self._config.stt.engine
                 raise StartError(f"stt engine {name!r} cannot prepare flow {flow.name!r}: {error}") from error
         return ears
 
     def _dialog(self, flow: Flow) -> NewDialog:
-        def new(call: CallInfo) -> DialogEngine:
-            variables = {"caller": call.caller, "called": call.callee}
-            return FlowEngine(flow, self._config.turn, lambda: clock.local(self._config.timezone), variables)
-
-        return new
+        return lambda call: new_dialog(flow, self._config, call.caller, call.callee)
 
     async def _listen(self, health: Health, archive: Archive) -> None:
         """Open the doors: HTTP first, so that the start can be watched; SIP last."""
@@ -150,6 +150,7 @@ class App:
         media = _rtp_media(self._config, metronome)
         self.sip = _user_agent(self._config, media)
         await self._bind()
+        self.metrics.pull_counts("sip", "What the SIP stack has met.", self.sip.counters, {"transactions"})
         self._stack.push_async_callback(self.sip.close)
         self._stack.push_async_callback(self.calls.stop)
 

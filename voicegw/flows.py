@@ -5,8 +5,10 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from dialog.errors import FlowError
+from dialog.flow.engine import FlowEngine
 from dialog.flow.load import load_flow
 from dialog.flow.model import Flow
+from voicegw import clock
 from voicegw.config import Config, Settings
 from voicegw.config.source import Path_, dotted
 from voicegw.errors import ConfigError, Problem
@@ -33,6 +35,12 @@ def load_flows(config: Config, settings: Settings | None = None) -> dict[str, Fl
     if problems:
         raise ConfigError(problems)
     return flows
+
+
+def new_dialog(flow: Flow, config: Config, caller: str = "", called: str = "") -> FlowEngine:
+    """A new conversation. Raises ValueError if the flow's variables do not fit."""
+    variables = {"caller": caller, "called": called}
+    return FlowEngine(flow, config.turn, lambda: clock.local(config.timezone), variables)
 
 
 def _files(config: Config, settings: Settings, problems: list[Problem]) -> Iterator[Path]:

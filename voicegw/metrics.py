@@ -4,8 +4,9 @@ Most figures come from the same events that make the timeline; the rest is pulle
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -14,6 +15,9 @@ from prometheus_client.registry import Collector
 
 from media.leg import Direction, HangupCause
 from media.observe import EventName
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 STEPS = ("eot", "stt", "dialog", "tts", "playout", "total")
 LATENCY_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.2, 1.5, 2, 3, 5)
@@ -108,34 +112,34 @@ class Metrics:
 
     # Events of calls
 
-    def event(self, name: EventName, fields: Mapping[str, Any]) -> None:
+    def event(self, name: EventName, data: Mapping[str, Any]) -> None:
         """One event of some call, as it goes to the timeline."""
         match name:
             case "latency":
                 for step in STEPS:
-                    if (ms := fields.get(f"{step}_ms")) is not None:
+                    if (ms := data.get(f"{step}_ms")) is not None:
                         self.latency.labels(step).observe(ms / 1000)
-                if (ms := fields.get("stt_ms")) is not None:
+                if (ms := data.get("stt_ms")) is not None:
                     self.stt_wait.observe(ms / 1000)
             case "turn":
-                understood = "no" if fields.get("rejected") else "yes"
-                self.turns.labels(str(fields.get("source", "speech")), understood).inc()
+                understood = "no" if data.get("rejected") else "yes"
+                self.turns.labels(str(data.get("source", "speech")), understood).inc()
             case "final":
-                self.transcripts.labels("yes" if fields.get("rejected") else "no").inc()
+                self.transcripts.labels("yes" if data.get("rejected") else "no").inc()
             case "barge_in":
                 self.barge_ins.inc()
             case "no_input":
                 self.no_inputs.inc()
             case "error":
-                where = str(fields.get("where", ""))
+                where = str(data.get("where", ""))
                 self.errors.labels(where if where in ERRORS else "call").inc()
 
-    def media(self, fields: Mapping[str, Any]) -> None:
+    def media(self, data: Mapping[str, Any]) -> None:
         """What the leg of an ended call counted (sip/rtpmedia.py: MediaStats.fields)."""
         for kind in RTP_IN:
-            self.rtp_in.labels(kind).inc(float(fields.get(f"received_{kind}", 0)))
+            self.rtp_in.labels(kind).inc(float(data.get(f"received_{kind}", 0)))
         for kind in RTP_OUT:
-            self.rtp_out.labels(kind).inc(float(fields.get(f"sent_{kind}", 0)))
+            self.rtp_out.labels(kind).inc(float(data.get(f"sent_{kind}", 0)))
 
     def ended(self, direction: Direction, cause: HangupCause, seconds: float | None) -> None:
         """A call is over; `seconds` since its answer, None if there was none."""
@@ -149,9 +153,13 @@ class Metrics:
         """A gauge that is read when asked for."""
         self._gauge(name, text).set_function(read)
 
-    def pull_counts(self, name: str, text: str, read: Callable[[], Mapping[str, float]]) -> None:
-        """Counters kept elsewhere, by kind. The kinds are names in our code, never data."""
-        self.registry.register(_Counts(f"voicegw_{name}", text, read))
+    def pull_counts(
+        self, name: str, text: str, counters: "DataclassInstance", besides: Collection[str] = ()
+    ) -> None:
+        """Counters kept elsewhere: every whole number in a dataclass, its name as label `kind`."""
+        whole = (field.name for field in fields(counters) if field.type is int)
+        names = [name for name in whole if name not in besides]
+        self.registry.register(_Counts(f"voicegw_{name}", text, counters, names))
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""
@@ -170,11 +178,12 @@ class Metrics:
 class _Counts(Collector):
     """Counters that live in somebody else's dataclass."""
 
-    def __init__(self, name: str, text: str, read: Callable[[], Mapping[str, float]]) -> None:
-        self._name, self._text, self._read = name, text, read
+    def __init__(self, name: str, text: str, counters: "DataclassInstance", names: list[str]) -> None:
+        self._name, self._text, self._counters, self._names = name, text, counters, names
 
     def collect(self) -> Iterator[Metric]:
+        """Read them now."""
         family = CounterMetricFamily(self._name, self._text, labels=["kind"])
-        for kind, value in self._read().items():
-            family.add_metric([kind], value)
+        for name in self._names:
+            family.add_metric([name], getattr(self._counters, name))
         yield family
