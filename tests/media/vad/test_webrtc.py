@@ -104,9 +104,9 @@ class Bounds:
 @pytest.mark.parametrize(
     ("snr_db", "bounds"),
     [
-        (None, Bounds(0, 0, (15, 30), (-20, 5, 30))),
-        (20, Bounds(0, 4, (20, 60), (-90, 0, 80))),
-        (10, Bounds(3, 6, (25, 75), (-150, -15, 70))),
+        (None, Bounds(0, 0, (15, 30), (-20, 5, 50))),
+        (20, Bounds(0, 4, (20, 60), (-90, 0, 100))),
+        (10, Bounds(3, 6, (25, 75), (-150, -15, 90))),
     ],
 )
 def test_speech_is_found_where_it_is(snr_db: float | None, bounds: Bounds) -> None:

@@ -78,7 +78,7 @@ def test_transcribe_understands_what_is_expected_and_marks_the_rest(answers: Pat
     found = json.loads(out)
     assert [u["text"] for u in found] == ["yes please", "", "no thank you"]
     assert [u["rejected"] for u in found] == [False, True, False]
-    assert 500 < found[0]["start_ms"] < 750 < found[0]["end_ms"] < found[1]["start_ms"]
+    assert 600 < found[0]["start_ms"] < 1000 < found[0]["end_ms"] < found[1]["start_ms"]
 
 
 def test_transcribe_prints_lines_with_times(answers: Path) -> None:
