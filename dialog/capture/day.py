@@ -43,8 +43,9 @@ GRAMMAR = jsgf(
 class Day:
     """A day from today on."""
 
-    keying: Literal["weekday", "date"] = "weekday"
-    """weekday: one key, 1 for the coming Monday to 7 for Sunday. date: four keys, day and month (0305)."""
+    keying: Literal["weekday", "date", "either"] = "weekday"
+    """weekday: one key, 1 for the coming Monday to 7 for Sunday. date: four keys, day and month (0305).
+    either: both, so that a single key waits for `dtmf_pause_ms`, then 1.5 s."""
 
     @property
     def value_type(self) -> type[Scalar]:
@@ -60,15 +61,14 @@ class Day:
 
     @property
     def turn(self) -> Mapping[str, object]:
-        return NO_TURN
+        return {"dtmf_pause_ms": 1500} if self.keying == "either" else NO_TURN
 
     @property
     def help(self) -> str:
-        if self.keying == "weekday":
-            keys = "press 1 for Monday, 2 for Tuesday, and so on"
-        else:
-            keys = "press two digits for the day and two for the month, like 0 3 0 5 for the third of May"
-        return f"You can say, for example, tomorrow, or next Tuesday. Or {keys}."
+        weekday = "press 1 for Monday, 2 for Tuesday, and so on"
+        number = "two digits for the day and two for the month, like 0 3 0 5 for the third of May"
+        offers = {"weekday": weekday, "date": f"press {number}", "either": f"{weekday}; or {number}"}
+        return f"You can say, for example, tomorrow, or next Tuesday. Or {offers[self.keying]}."
 
     def parse(self, text: str, now: datetime) -> date | None:
         return parse_day(text, now.date())
@@ -76,10 +76,11 @@ class Day:
     def parse_keys(self, keys: str, now: datetime) -> date | None:
         if not (keys.isascii() and keys.isdigit()):
             return None
-        if self.keying == "weekday":
-            wanted = int(keys) - 1 if len(keys) == 1 else -1
-            return _coming(wanted, now.date()) if 0 <= wanted <= 6 else None
-        return _next_date(int(keys[:2]), int(keys[2:]), now.date()) if len(keys) == 4 else None
+        if len(keys) == 1 and self.keying != "date":
+            return _coming(int(keys) - 1, now.date()) if 1 <= int(keys) <= 7 else None
+        if len(keys) == 4 and self.keying != "weekday":
+            return _next_date(int(keys[:2]), int(keys[2:]), now.date())
+        return None
 
     def spoken(self, value: Scalar) -> str:
         return spoken_day(value) if isinstance(value, date) else str(value)

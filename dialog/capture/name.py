@@ -62,7 +62,7 @@ class Name:
         spelled = " You can also spell it." if self.spell else ""
         return (
             f"Please say the name alone, for example {self.names[0]}.{spelled}"
-            " Or press its first letters on your keypad, and then the hash key."
+            " Or spell it on your keypad, pressing each letter's key once, and then the hash key."
         )
 
     def parse(self, text: str, now: datetime) -> str | None:
@@ -80,6 +80,7 @@ class Name:
         return squeezed.get(joined) or (joined.title() if self.spell and joined.isalpha() else None)
 
     def parse_keys(self, keys: str, now: datetime) -> str | None:
+        """All letters, or as many as only one name begins with."""
         if len(keys) < MIN_KEYS:
             return None
         codes = {name: "".join(str(KEYPAD.get(c, "")) for c in _letters(name)) for name in self.names}

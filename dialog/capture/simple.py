@@ -93,8 +93,8 @@ class Choice:
         return rules.exact(text) or rules.within(text)
 
     def parse_keys(self, keys: str, now: datetime) -> str | None:
-        values = list(self.choices)
-        return values[int(keys) - 1] if keys.isdigit() and 0 < int(keys) <= len(values) else None
+        by_key = {str(n): value for n, value in enumerate(self.choices, start=1)}
+        return by_key.get(keys)
 
     def spoken(self, value: Scalar) -> str:
         return str(value)

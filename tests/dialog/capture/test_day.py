@@ -81,7 +81,12 @@ def test_days_are_read(text: str, expected: str | None) -> None:
         ("weekday", "12", None),
         ("weekday", "*", None),
         ("weekday", "", None),
+        ("weekday", "0305", None),
+        ("either", "2", "2026-03-10"),
+        ("either", "0305", "2026-05-03"),
+        ("either", "030", None),
         ("date", "0305", "2026-05-03"),
+        ("date", "3", None),
         ("date", "0303", "2027-03-03"),
         ("date", "2902", "2028-02-29"),
         ("date", "3002", None),
@@ -128,3 +133,13 @@ def test_no_text_is_too_odd(text: str, today: date) -> None:
 def test_help_names_words_and_keys() -> None:
     assert "next Tuesday" in Day().help and "press 1 for Monday" in Day().help
     assert "0 3 0 5" in Day("date").help
+    assert "Tuesday, and so on; or two digits" in Day("either").help
+
+
+@pytest.mark.parametrize(
+    "keying, most, pause", [("weekday", 1, None), ("date", 4, None), ("either", 4, 1500)]
+)
+def test_keys_are_waited_for(keying: str, most: int, pause: int | None) -> None:
+    capture = Day(keying)  # type: ignore[arg-type]
+    assert capture.keys is not None and capture.keys.most == most
+    assert capture.turn.get("dtmf_pause_ms") == pause
