@@ -278,6 +278,11 @@ def check(message: Request | Response) -> None:
         raise RemoteProtocolError("Via without a host")
     if not message.from_.uri or not message.to.uri or not message.call_id:
         raise RemoteProtocolError("empty From, To or Call-ID")
+    # Both go into later requests of the dialog.
+    if message.contact is not None and not message.contact.uri:
+        raise RemoteProtocolError("empty Contact")
+    for route in message.headers.values("record-route"):
+        Address.parse(route).sip_uri()
     if isinstance(message, Response):
         return
     if message.version != "2.0":

@@ -7,7 +7,7 @@ from typing import cast
 
 from sip.errors import RemoteProtocolError
 from sip.ua.flow import Flow, TransportName
-from sip.ua.grammar import Address, SipUri
+from sip.ua.grammar import SipUri
 
 
 def flow_of(uri: SipUri, default: TransportName = "UDP") -> Flow | None:
@@ -59,8 +59,3 @@ async def next_flow(hop: str, routed: bool, source: Flow, ipv6: bool = False) ->
 
 def _private(host: str) -> bool:
     return ip_address(host).is_private
-
-
-def hop_uri(route: str) -> SipUri:
-    """The URI of a Route value."""
-    return Address.parse(route).sip_uri()
