@@ -28,7 +28,13 @@ def is_secret(name: str) -> bool:
 
 def build(settings: Settings) -> Config:
     """The configuration. Raises ConfigError with all problems: of the environment, then by line."""
-    return _Builder(settings).build()
+    return Config(**_Builder(settings).build(tuple(field.name for field in dataclasses.fields(Config))))
+
+
+def build_part(settings: Settings, *names: str) -> dict[str, Any]:
+    """Only these settings, where they are written: for tools that run without engines. The others are not
+    looked at. Raises ConfigError."""
+    return _Builder(settings).build(names)
 
 
 class _Builder:
@@ -36,7 +42,8 @@ class _Builder:
         self._settings = settings
         self._problems = list(settings.problems)
 
-    def build(self) -> Config:
+    def build(self, wanted: tuple[str, ...]) -> dict[str, Any]:
+        """Values of the settings in `wanted` that are written somewhere."""
         data = self._settings.data
         fields = {field.name: field for field in dataclasses.fields(Config)}
         hints = get_type_hints(Config, include_extras=True)
@@ -44,7 +51,11 @@ class _Builder:
         values: dict[str, Any] = {}
         for name, field in fields.items():
             raw = data.get(name)
-            if name not in data or (raw is None and dataclasses.is_dataclass(hints[name])):
+            if (
+                name not in data
+                or name not in wanted
+                or (raw is None and dataclasses.is_dataclass(hints[name]))
+            ):
                 continue  # absent, or a section with nothing in it
             if hints[name] is Engine:
                 values[name] = self._engine(field, raw)
@@ -53,7 +64,7 @@ class _Builder:
                 values[name] = self._convert(hints[name], raw, (name,))
         if self._problems:
             raise ConfigError(self._sorted())
-        return Config(**values)
+        return values
 
     def _sorted(self) -> list[Problem]:
         def key(problem: Problem) -> tuple[bool, str, int]:

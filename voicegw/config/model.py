@@ -21,6 +21,8 @@ from sip.rtpmedia import RtpConfig
 from sip.ua.config import SipConfig
 from voicegw.storage.engine import Config as StorageConfig
 
+DATA_DIR = Path("data")
+
 
 class LogFormat(StrEnum):
     """How log records look."""
@@ -135,7 +137,7 @@ def _zone(name: str) -> str:
 class Config:
     """Times carry their unit in their name: _ms, _s."""
 
-    data_dir: Path = Path("data")
+    data_dir: Path = DATA_DIR
     """Where calls are kept: the database, recordings and timelines. Made if it is not there;
     relative to the working directory."""
     flows: tuple[Path, ...] = (Path("flows"),)

@@ -144,7 +144,8 @@ def _override(settings: Settings, name: str, text: str) -> None:
         settings.places.setdefault(path[:depth], name)
         child = node.get(str(key))
         if not isinstance(child, dict):
-            child = node[str(key)] = {}
+            # `stt: pocketsphinx` is short for a mapping too (voicegw/config/check.py).
+            child = node[str(key)] = {"engine": child} if isinstance(child, str) else {}
         node = child
     node[str(path[-1])] = value
     # What was written inside the replaced value is gone: errors in it are now the variable's.

@@ -41,14 +41,16 @@ class CallReader:
         return bool(self._url.database) and Path(str(self._url.database)).exists()
 
     async def recent(
-        self, limit: int, *, state: str | None = None, since: datetime | None = None
+        self, limit: int, *, state: str | None = None, since: datetime | None = None, turns: bool = False
     ) -> Sequence[Call]:
-        """Calls without their turns, newest first."""
+        """Calls, newest first; their turns only if asked for."""
         if not self.exists:
             return []
         query = select(Call).order_by(Call.started_at.desc(), Call.id.desc()).limit(limit)
         if state is not None:
             query = query.where(Call.state == state)
+        if turns:
+            query = query.options(selectinload(Call.turns))
         if since is not None:
             query = query.where(Call.started_at >= since)
         return await self._calls(query)
