@@ -34,12 +34,16 @@ class Utterance:
     transcript: Transcript
 
 
-def unhurried(options: Any) -> Any:
-    """The same engine for a file: what waits is not live and must not be dropped."""
-    if is_dataclass(options) and not isinstance(options, type):
-        patient = {field.name for field in fields(options)} & {"queue_ms", "final_timeout_ms"}
-        return replace(options, **dict.fromkeys(patient, 600_000))
-    return options
+def for_files(options: Any, *, dictation: bool = False) -> Any:
+    """An engine's options, changed for work that is not live: nothing may be dropped for being late, and
+    in dictation nothing be rejected, since nothing in particular is expected."""
+    if not is_dataclass(options) or isinstance(options, type):
+        return options
+    names = {field.name for field in fields(options)}
+    changes: dict[str, float] = dict.fromkeys(names & {"queue_ms", "final_timeout_ms"}, 600_000)
+    if dictation:
+        changes |= dict.fromkeys(names & {"reject", "free_reject"}, -1.0)
+    return replace(options, **changes)
 
 
 async def transcribe(

@@ -15,7 +15,7 @@ from media.frames import AudioFormat, AudioFrame
 from tests.clock import run
 from tests.voicegw.phone.bot import spoken
 from voicegw.phone.sound import Sound
-from voicegw.transcribe import Utterance, transcribe, unhurried
+from voicegw.transcribe import Utterance, for_files, transcribe
 
 SILENCE = bytes(2 * 8000)  # 1 s
 
@@ -115,11 +115,13 @@ def test_ears_that_die_are_an_error() -> None:
         hear(CountingEngine(dies=True), sound(spoken("good morning")))
 
 
-def test_an_engine_for_a_file_drops_nothing() -> None:
+def test_an_engine_for_files_drops_nothing_and_in_dictation_rejects_nothing() -> None:
     @dataclass(frozen=True)
     class Options:
         queue_ms: int = 10_000
+        free_reject: float = -0.002
         workers: int = 3
 
-    assert unhurried(Options()) == Options(600_000, 3)
-    assert unhurried(None) is None
+    assert for_files(Options()) == Options(600_000, -0.002, 3)
+    assert for_files(Options(), dictation=True) == Options(600_000, -1.0, 3)
+    assert for_files(None) is None

@@ -206,15 +206,15 @@ class _Live:
             return
         from dialog.types import Domain
         from media.providers import load
-        from voicegw.transcribe import unhurried
+        from voicegw.transcribe import for_files
 
         provider, anything = load("stt", "pocketsphinx"), Domain("dictation")
-        engine: SpeechToText = provider.create(unhurried(provider.config()))
+        engine: SpeechToText = provider.create(for_files(provider.config(), dictation=True))
         try:
             await engine.prepare(anything)
             async with asyncio.TaskGroup() as group:
 
-                def understand(event: Happening) -> None:
+                def understand(event: "Happening") -> None:
                     group.create_task(self._recognise(engine, anything, event))
 
                 self._understand = understand
@@ -223,6 +223,7 @@ class _Live:
             await engine.close()
 
     async def _recognise(self, engine: "SpeechToText", anything: "Domain", event: "Happening") -> None:
+        from media.errors import MediaError
         from voicegw.phone.report import Span
         from voicegw.phone.show import happening
         from voicegw.phone.sound import Sound
@@ -230,6 +231,9 @@ class _Live:
 
         assert self._session is not None
         heard = self._session.heard(Span(event.at_ms, event.at_ms + event.ms))
-        async with aclosing(transcribe(engine, anything, Sound(heard, self._session.rate))) as utterances:
-            words = " ".join([utterance.transcript.text async for utterance in utterances])
+        try:
+            async with aclosing(transcribe(engine, anything, Sound(heard, self._session.rate))) as found:
+                words = " ".join([utterance.transcript.text async for utterance in found])
+        except MediaError as error:  # the call matters more than its subtitles
+            words = f"(not understood: {error})"
         self.line(happening(replace(event, text=words)))

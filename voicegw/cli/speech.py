@@ -189,9 +189,10 @@ async def _transcribe(
     from rich.progress import Progress
 
     from media.providers import load
-    from voicegw.transcribe import transcribe, unhurried
+    from voicegw.transcribe import for_files, transcribe
 
-    engine: SpeechToText = load("stt", settings.stt.engine).create(unhurried(settings.stt.options))
+    options = for_files(settings.stt.options, dictation=not domain.hints)
+    engine: SpeechToText = load("stt", settings.stt.engine).create(options)
     found = []
     try:
         await engine.prepare(domain)
