@@ -209,7 +209,7 @@ def read_timeline(path: Path) -> list[Event]:
             record = json.loads(line)
             t_ms, at, name = (record.pop(key) for key in RESERVED)
             events.append(Event(int(t_ms), str(at), str(name), record))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             bad += 1
     if bad > 1:
         log.warning("timeline has broken lines", extra={"path": str(path), "lines": bad})

@@ -24,7 +24,7 @@ FILE_MODE, FOLDER_MODE = 0o640, 0o750
 def safe_name(call_id: str) -> str:
     """`call_id` as a file name; ids that had to be changed for it stay apart by a hash."""
     name = _UNSAFE.sub("_", call_id)[:LONGEST].lstrip(".")
-    if name != call_id:
+    if name != call_id or not name:
         name += "-" + hashlib.sha256(call_id.encode(errors="surrogatepass")).hexdigest()[:8]
     return name
 
