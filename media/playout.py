@@ -111,10 +111,15 @@ class Playout:
         self._buffer += pcm
         piece.end = self._written
 
+    def pad(self, utterance: int) -> None:
+        """Fill up to a whole frame: somebody waits until all that was written is heard."""
+        if utterance == self._current:
+            self._buffer += bytes(-len(self._buffer) % self.format.size)
+
     def end(self, utterance: int) -> None:
         """Pad to a whole frame and mark the utterance complete."""
         if utterance == self._current:
-            self._buffer += bytes(-len(self._buffer) % self.format.size)
+            self.pad(utterance)
             self._close_piece()
             self._ended = utterance
 

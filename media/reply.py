@@ -119,6 +119,7 @@ class Speaker:
             case Listen() | Note():
                 self._on_act(act)
             case Transfer() | Hangup() | SendDtmf():
+                self._playout.pad(utterance)
                 await self._until_left(0)
                 self._on_act(act)
 

@@ -1,7 +1,7 @@
 """Whole calls with fake edges on a virtual clock: play the caller, watch the bot."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ from media.callconfig import Engines, SessionConfig
 from media.errors import ProviderError, TransferError
 from media.leg import HangupCause
 from media.session import CallSession
+from media.tts.base import Speech
 from tests.clock import run
 from tests.fakes import (
     SILENCE,
@@ -216,6 +217,22 @@ def test_hangup_waits_for_the_last_word() -> None:
     assert call.dialog.log == [("bot", "sorry goodbye", True)]
     assert call.leg.closed is HangupCause.NORMAL
     assert len(call.leg.sent) == 10
+
+
+def test_hangup_does_not_wait_for_speech_that_fills_no_frame() -> None:
+    async def odd(text: str) -> AsyncGenerator[Speech, None]:
+        yield Speech(b"\x10\x00" * (3 * call_rate // 100 + 7))  # 30 ms and 7 samples
+
+    call_rate = FakeVoice().rate
+
+    async def scenario(call: Call) -> None:
+        call.voice.synthesize = odd  # type: ignore[method-assign, assignment]
+        await call.leg.beat(ms=1000)
+
+    call, _ = play(scenario, greeting=[Say("bye"), Hangup()])
+    assert call.leg.closed is HangupCause.NORMAL
+    assert call.dialog.log == [("bot", "bye", True)]
+    assert len(call.leg.sent) == 2
 
 
 def test_transfer_waits_for_the_last_word_and_a_failure_brings_the_caller_back() -> None:
