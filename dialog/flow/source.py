@@ -4,7 +4,7 @@
 something wrong notes a Problem and returns None or leaves it out, and reading goes on.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import time
 
 from rapidfuzz import fuzz, process
@@ -163,11 +163,6 @@ class Source:
         """Raise FlowError if anything was wrong."""
         if self.problems:
             raise FlowError(self.problems)
-
-
-def entries(found: Mapping[str, Node], *names: str) -> list[tuple[str, Node]]:
-    """Those of `names` that are there."""
-    return [(name, found[name]) for name in names if name in found]
 
 
 def _kind(node: Node) -> str:

@@ -154,6 +154,29 @@ def test_files_that_are_no_flows(text: str) -> None:
         parse_flow(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 5000,
+        "{a: " * 5000,
+        "- " * 5000 + "x",
+        "variables: &a {x: *a}\n" + BASE.replace("variables: {name: x}\n", ""),
+        "flow: &a [*a]",
+        BASE.replace("nodes:\n", "globals: &a {op: *a}\nnodes:\n"),
+        "x" * 1_000_001,
+        "flow: f\x00",
+        "--- a\n--- b",
+        "? [a]\n: b",
+        "<<: {flow: f}\nstart: a",
+    ],
+    ids=range(11),
+)
+def test_hostile_yaml_is_one_error(text: str) -> None:
+    with pytest.raises(FlowError) as error:
+        parse_flow(text)
+    assert len(str(error.value)) < 2000
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(FlowError, match=r"gone.yaml:1: cannot be read"):
         load_flow(tmp_path / "gone.yaml")
