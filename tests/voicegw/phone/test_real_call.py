@@ -20,7 +20,7 @@ from voicegw.phone.stacks import phone_endpoint
 
 pytestmark = pytest.mark.real
 
-STACKS = ["own"]
+STACKS = ["own", "pjsua2"]
 LATENCY_MS = 500  # the bot's
 TRANSPORT_MS = 120  # jitter buffers and packet times on both sides, and a busy machine
 
