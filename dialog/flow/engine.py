@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from dialog.errors import ExpressionError, FlowRunError
-from dialog.flow.listening import Ears
+from dialog.flow.listening import ears_of
 from dialog.flow.model import Flow
 from dialog.flow.plan import Plan
 from dialog.flow.source import did_you_mean
@@ -45,7 +45,7 @@ class FlowEngine:
                 hint = did_you_mean(name, flow.variables)
                 raise ValueError(f'flow {flow.name!r} has no variable "{name}"{hint}')
         self.flow, self.history = flow, History()
-        self._policy, self._clock, self._ears = policy, now, Ears(flow)
+        self._policy, self._clock, self._ears = policy, now, ears_of(flow)
         self._initial: dict[str, Value] = {
             **dict.fromkeys(flow.slots),
             **flow.variables,
@@ -53,7 +53,7 @@ class FlowEngine:
         }
         self._state = State(flow.start, dict(self._initial))
         self._before = self._state.snapshot()
-        self._domain = Domain(flow.name, flow.language, self._ears.all_hints())
+        self._domain = Domain(flow.name, flow.language, self._ears.all_hints)
 
     @property
     def domain(self) -> Domain:

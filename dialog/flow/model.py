@@ -153,7 +153,7 @@ class Texts:
     fallback: Template  # the flow itself failed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: loaded once, shared by all calls
 class Flow:
     """A conversation to be played."""
 

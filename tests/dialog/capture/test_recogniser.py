@@ -39,7 +39,7 @@ def test_every_word_of_the_captures_is_known(dictionary: frozenset[str]) -> None
 
 def test_every_word_of_the_clinic_is_known(dictionary: frozenset[str]) -> None:
     words: set[str] = set()
-    for hints in Ears(load_flow(CLINIC)).all_hints():
+    for hints in Ears(load_flow(CLINIC)).all_hints:
         words |= {word for text in (*hints.phrases, *hints.sentences) for word in text.split()}
         words |= jsgf.parse(hints.grammar).words() if hints.grammar else set()
     assert len(words) > 250
