@@ -36,8 +36,12 @@ DRIVERS: dict[str, str] = {
 
 # `except Exception` stands in three kinds of places: the reply, the call, the process.
 BROAD_EXCEPTS: dict[str, str] = {
+    "sip/pjsua/calls.py": "an exception in a C++ callback keeps pjsip's objects alive: abort at exit",
+    "sip/pjsua/endpoint.py": "a call's handler has failed: that call is refused",
+    "sip/pjsua/thread.py": "the thread's failure to start is raised in whoever started it",
     "voicegw/keeper.py": "a bug in what is kept of a call must not harm the call",
     "voicegw/storage/store.py": "a change that the database refuses must not end the server; it is counted",
+    "sip/ua/stack.py": "a bug in one call's signalling task must not end the user agent",
     "sip/ua/agent.py": "a call's handler may fail in any way: the caller gets 500, other calls go on",
     "voicegw/calls.py": "the boundary of a call: a bug in one must not touch another",
     "recordings/calllog.py": "the repr of a value in an event may do anything, and an observer never raises",

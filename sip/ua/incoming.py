@@ -12,7 +12,7 @@ from sip.ua.dialog import Dialog
 from sip.ua.flow import Flow
 from sip.ua.grammar import SipUri
 from sip.ua.layer import ServerTransaction
-from sip.ua.message import Request, reply
+from sip.ua.message import Request, readable, reply
 from sip.ua.session import Session
 from sip.ua.stack import SDP, Stack
 
@@ -33,7 +33,7 @@ class IncomingInvite:
             raise RemoteProtocolError(f"body of type {request.content_type!r}", 415)
         self._stack, self._request, self._transaction, self._flow = stack, request, transaction, flow
         self._dialog = Dialog.of_callee(request, secrets.token_hex(8))
-        self.info = call_info(stack, request, call_id)
+        self.info = call_info(stack.trunks.user_names(), request, call_id)
         self._failure: CallFailed | None = None  # why it can be answered no more
         self._session: Session | None = None
         loop = asyncio.get_running_loop()
@@ -159,21 +159,22 @@ class IncomingInvite:
         self._stack.leave(self._dialog.key)
 
 
-def call_info(stack: Stack, request: Request, call_id: str) -> CallInfo:
+def call_info(trunk_users: set[str], request: Request, call_id: str) -> CallInfo:
     """Who calls whom. A registered trunk calls our user name there; the number is then in the To."""
     callee = _user(request.uri)
-    if callee in stack.trunks.user_names():
+    if callee in trunk_users:
         callee = _user(request.to.uri) or callee
     headers: dict[str, str] = {}
     for name, value in request.headers:
         if not name.startswith(PRIVATE):
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+            text = readable(value)
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
     caller = _user(request.from_.uri)
-    return CallInfo(call_id, caller, callee, "sip", request.call_id, Direction.INBOUND, headers)
+    return CallInfo(call_id, caller, callee, "sip", readable(request.call_id), Direction.INBOUND, headers)
 
 
 def _user(uri: str) -> str:
     try:
-        return SipUri.parse(uri).user.partition(";")[0]
+        return readable(SipUri.parse(uri).user.partition(";")[0])
     except RemoteProtocolError:
         return ""

@@ -228,11 +228,16 @@ def parse(data: bytes) -> Request | Response:
     if match := _STATUS_LINE.fullmatch(start_line):
         if match[1] != "2.0":
             raise RemoteProtocolError(f"bad SIP version {match[1]!r}", 505)
-        return Response(headers, body, int(match[2]), _safe(match[3] or ""))
+        return Response(headers, body, int(match[2]), readable(_safe(match[3] or "")))
     match = _REQUEST_LINE.fullmatch(start_line)
     if match is None or not TOKEN.fullmatch(match[1]):
         raise RemoteProtocolError(f"bad start line {start_line[:80]!r}")
     return Request(headers, body, match[1], _safe(match[2]), match[3])
+
+
+def readable(text: str) -> str:
+    """Text of the wire for people and files: what was no UTF-8 becomes a replacement character."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _safe(text: str) -> str:

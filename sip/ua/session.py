@@ -267,11 +267,11 @@ class Session:
 
     async def _say_bye(self, cause: HangupCause) -> None:
         await self._answering.settled()
-        if not self._over:
-            response = await self.ask("BYE", {"reason": reason_of(cause)})
-            if response is None:
+        try:
+            if not self._over and await self.ask("BYE", {"reason": reason_of(cause)}) is None:
                 log.info("sip bye unanswered", extra={"call_id": self.call_id})
-        self.end(cause)
+        finally:
+            self.end(cause)
 
 
 def _retrieve(future: asyncio.Future[None]) -> None:

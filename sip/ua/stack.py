@@ -56,7 +56,14 @@ class Stack:
         if self.closed:
             coro.close()
             return
-        self.spawn(coro, name)
+        self.spawn(self._guard(coro, name), name)
+
+    async def _guard(self, coro: Coroutine[Any, Any, None], name: str) -> None:
+        try:
+            await coro
+        except Exception:
+            self.exchange.counters.errors += 1
+            log.exception("sip task failed", extra={"task": name})
 
     def leave(self, key: DialogKey) -> None:
         """A dialog has ended."""

@@ -452,3 +452,17 @@ def test_the_route_of_a_dialog_is_followed() -> None:
         peer.answer(bye, 200)
 
     scenario(test)
+
+
+def test_names_that_are_no_utf8_become_readable_text() -> None:
+    async def test(agent: UserAgent, peer: Peer, callee: Callee) -> None:
+        invite = bytes(peer.request("INVITE", sdp(), headers=(("Subject", "xx"),)))
+        peer.wire.send(
+            invite.replace(b"+4930123", b"\xff\xfe").replace(b": xx", b": \xe4x"), peer.port, UA_PORT
+        )
+        await peer.response(200)
+        info = callee.calls[0].info
+        assert (info.caller, info.headers["subject"]) == ("\ufffd\ufffd", "\ufffdx")
+        str(info).encode()
+
+    scenario(test)

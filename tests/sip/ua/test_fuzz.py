@@ -54,6 +54,7 @@ async def feed(messages: list[bytes]) -> None:
         await asyncio.sleep(0.3)
     await asyncio.sleep(300)
     assert not errors, errors
+    assert agent.counters.errors == 0
     assert agent.calls == 0 and agent.counters.transactions == 0
     await agent.close()
 
@@ -101,6 +102,7 @@ def test_damaged_responses_to_a_call_of_ours(
             pass
         await asyncio.sleep(300)
         assert not errors, errors
+        assert agent.counters.errors == 0
         assert agent.calls == 0 and agent.counters.transactions == 0
         await agent.close()
 

@@ -48,7 +48,7 @@ class Wire:
 
     def send(self, data: bytes, source: int, target: int) -> None:
         loop = asyncio.get_running_loop()
-        self.log.append((loop.time(), source, target, data.split(b"\r\n")[0].decode()))
+        self.log.append((loop.time(), source, target, data.split(b"\r\n")[0].decode(errors="replace")))
         if self._random.random() < self.loss:
             return
         # A bad line also changes the order.
