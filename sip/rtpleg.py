@@ -12,25 +12,26 @@ import logging
 import math
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from media.codecs import Codec
 from media.dtmf import DigitMerger, EventSender, valid_keys
 from media.frames import AudioFormat, AudioFrame
 from media.leg import CallInfo, HangupCause, LegSink
 from media.rtp import RtpSource
 from media.rtpstream import FRAME_MS, ReceiveTypes, RtpReceiver, RtpSender
 from sip.errors import LocalProtocolError
-from sip.latch import Address, Latch
+from sip.latch import Latch
 from sip.offer import MediaAgreement, OfferAnswer
 from sip.rtpmedia import MediaStats, RtpMedia
+from sip.rtpsocket import RtpSocket
 from sip.sdp import MediaDirection
 
 log = logging.getLogger(__name__)
 
 LATE_S = 0.010  # a beat later than this may have run before its packets were read
 OUTBOX = 5  # frames; a sink that sends more than one a tick is ahead of its clock
-DATAGRAM = 2048  # bytes; larger ones are no audio
 RANDOM = random.SystemRandom()  # RFC 3550, section 5.1: numbers that an attacker cannot guess
 
 
@@ -53,17 +54,24 @@ class RtpLeg:
     lead_ms = 0
 
     def __init__(
-        self, media: RtpMedia, info: CallInfo, signalling: Signalling, host: str, peer_host: str = ""
+        self,
+        media: RtpMedia,
+        info: CallInfo,
+        signalling: Signalling,
+        host: str,
+        peer_host: str = "",
+        codecs: Sequence[Codec] = (),
     ) -> None:
         """Binds a socket. `host` is our address for the SDP; `peer_host` the one that signals, whose RTP
-        is believed too. Raises PortsExhausted. Once open, `hangup`, `ended` or `discard` must follow."""
+        is believed too; `codecs` instead of those configured. Raises PortsExhausted. Once open, `hangup`,
+        `ended` or `discard` must follow."""
         self._loop = asyncio.get_running_loop()
         self.info, self._media, self._signalling = info, media, signalling
         self.stats = MediaStats()
-        self._sock = media.ports.bind(self._loop.time())
-        self.port: int = self._sock.getsockname()[1]
-        self._sdp = OfferAnswer(host, self.port, media.codecs, RANDOM.getrandbits(31))
         self._latch = Latch(peer_host, media.trusted)
+        self._socket = RtpSocket(media, self._latch, self.stats, self._packet)
+        self.port = self._socket.port
+        self._sdp = OfferAnswer(host, self.port, codecs or media.codecs, RANDOM.getrandbits(31))
         self._source = RtpSource(RANDOM.getrandbits(32), RANDOM.getrandbits(16), RANDOM.getrandbits(32))
         self._agreement: MediaAgreement | None = None
         self._receiver: RtpReceiver | None = None
@@ -81,7 +89,6 @@ class RtpLeg:
         self._on_hold = False
         self._patience = _beats(media.config.inactivity_s)
         self._hold_patience = _beats(media.config.hold_s)
-        self._loop.add_reader(self._sock.fileno(), self._readable)
 
     # Descriptions: called by the endpoint
 
@@ -125,12 +132,10 @@ class RtpLeg:
             self._sender = RtpSender(new.codec, self._source, new.send_type, new.ptime_ms)
         if old is None or old.dtmf_clock != new.dtmf_clock:
             self._events = EventSender(new.dtmf_clock, config.dtmf_press_ms, config.dtmf_pause_ms)
-        if old is None:
+        if self._sink is None:
             self._format = AudioFormat(new.codec.rate, FRAME_MS)
-            # The session has set itself up for this rate: later descriptions must keep to it.
-            self._sdp.restrict(new.codec)
             self._silence = bytes(self._format.size)
-        elif old.on_hold != new.on_hold:
+        elif old is not None and old.on_hold != new.on_hold:
             log.info("hold" if new.on_hold else "resumed", extra={"call_id": self.info.call_id})
             self._receiver.restart()
         self._on_hold = new.on_hold
@@ -169,6 +174,9 @@ class RtpLeg:
             return
         if self._agreement is None:
             raise LocalProtocolError("the leg has no media yet")
+        # The session has set itself up for this rate: later descriptions must keep to it.
+        self._sdp.restrict(self._agreement.codec)
+        self._socket.listen(self._plausible)
         self._leave = self._media.metronome.join(self._receive_tick, self._send_tick, self._failed)
 
     def send(self, frame: AudioFrame) -> None:
@@ -211,8 +219,7 @@ class RtpLeg:
         self._closed = cause
         if self._leave is not None:
             self._leave()
-        self._loop.remove_reader(self._sock.fileno())
-        self._media.ports.release(self._sock, self._loop.time())
+        self._socket.close()
         if self._receiver is not None:
             self._receiver.update_stats()
         if self._sink is not None:
@@ -223,32 +230,12 @@ class RtpLeg:
         log.error("call ended by a failure", extra={"call_id": self.info.call_id, "error": repr(error)})
         self._hangup(HangupCause.INTERNAL)
 
-    # The wire
+    def _plausible(self, data: bytes) -> bool:
+        return self._receiver is not None and self._receiver.plausible(data)
 
-    def _readable(self) -> None:
-        try:
-            data, source = self._sock.recvfrom(DATAGRAM)
-        except OSError:  # nothing there after all, or an ICMP error of a packet we sent
-            return
-        self._datagram(data, source)
-
-    def _drain(self) -> None:
-        """Read all that has come in: before a late beat, whose packets the loop may not have read yet."""
-        try:
-            while self._closed is None:
-                self._datagram(*self._sock.recvfrom(DATAGRAM))
-        except OSError:
-            return
-
-    def _datagram(self, data: bytes, source: Address) -> None:
-        receiver, latch = self._receiver, self._latch
-        if receiver is None or self._sink is None:
-            self.stats.early += 1
-            return
-        if source != latch.source and not (receiver.plausible(data) and latch.accepts(source)):
-            self.stats.received.foreign += 1
-            return
-        latch.packets += 1
+    def _packet(self, data: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None
         if not self._on_hold:
             self._idle = 0
         digit = receiver.datagram(data, self._loop.time())
@@ -265,7 +252,7 @@ class RtpLeg:
         sink, receiver = self._sink, self._receiver
         assert sink is not None and receiver is not None
         if self._media.metronome.late > LATE_S:
-            self._drain()
+            self._socket.drain()
             if self._closed is not None:
                 return  # by what was read
         self._idle += 1
@@ -297,17 +284,7 @@ class RtpLeg:
                 self.stats.sent.silent += 1
                 packets = sender.silence()
         for packet in packets:
-            self._transmit(packet)
-
-    def _transmit(self, packet: bytes) -> None:
-        sent = self.stats.sent
-        try:
-            self._sock.sendto(packet, self._latch.target)
-        except OSError:  # no route, full buffer, port 0: the next packet may fare better
-            sent.errors += 1
-            return
-        sent.packets += 1
-        sent.bytes += len(packet)
+            self._socket.send(packet)
 
 
 def _beats(seconds: float) -> float:

@@ -1,0 +1,303 @@
+"""Everything that touches pjsua2, in the one thread that may: `PjThread`.
+
+pjsip calls back in the thread that polls it, which is ours; media it has none (see the package). Rules that
+keep it from taking the process down (each was seen to): only this thread calls it; a `Call` stays in
+a table until pjsip is done with it, and is dropped outside of callbacks; no exception leaves a callback,
+since its traceback would keep objects alive; nothing is referenced any more when the library is
+destroyed. So the loop sees numbers and strings only, never an object of the library.
+"""
+
+import asyncio
+import concurrent.futures
+import ctypes
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import pjsua2 as pj
+
+from sip.errors import SipError
+from sip.pjsua.calls import Account, Call, account_settings, options_of
+from sip.ua.config import SipConfig, Trunk
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+POLL_MS = 10  # how long a command may wait for pjsip's poll to end
+ANSWER_S = 2.0  # the loop must say within this time what to put into a description
+WANTED_CALLS = 512  # the library cuts this to what it was built for
+
+
+class PjsuaError(SipError):
+    """pjsip refused a command."""
+
+
+class PjEvents(Protocol):
+    """What the thread tells the loop. Runs on the loop; `describe` is waited for."""
+
+    def incoming(self, number: int, invite: str, source: str) -> None:
+        """A call came in. `source` is "host:port"."""
+
+    def state(self, number: int, state: str, status: int, reason: str) -> None:
+        """`state` is early, confirmed or disconnected."""
+
+    def described(self, number: int, description: str) -> None:
+        """An answer to our offer has come."""
+
+    def describe(self, number: int, offer: str) -> str | int:
+        """Our answer to a new offer ("" asks for an offer of ours), or the status to refuse it by."""
+
+    def key(self, number: int, digit: str) -> None:
+        """A key by INFO."""
+
+    def transferred(self, number: int, status: int) -> None:
+        """The transfer has ended with this status."""
+
+    def registered(self, trunk: str, status: int, reason: str, expires_s: int) -> None:
+        """The registrar has answered, or has not (status 408)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A call to place."""
+
+    target: str
+    local: str  # From, as name-addr
+    offer: str  # our description
+    trunk: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class PjThread:
+    """The library, its thread and its calls."""
+
+    def __init__(self, config: SipConfig, events: PjEvents) -> None:
+        self.config, self.events = config, events
+        self.loop = asyncio.get_running_loop()
+        self.max_calls = 0
+        """Calls at once that this build of the library can hold; known once started."""
+        self.codecs: frozenset[str] = frozenset()
+        """Codecs that this build knows, as NAME/audio rate: it refuses descriptions with others."""
+        self.port = 0
+        self.calls: dict[int, Call] = {}
+        self._ended: list[Call] = []
+        self._accounts: dict[str, Account] = {}  # by trunk; "" for calls of no trunk
+        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._numbers = itertools.count(1)
+        self._thread = threading.Thread(target=self._run, name="pjsua", daemon=True)
+        self._started: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._endpoint: Any = None
+
+    async def start(self) -> None:
+        """Raises OSError if the port is taken, PjsuaError for anything else."""
+        self._thread.start()
+        await asyncio.wrap_future(self._started)
+
+    def run(self, command: Callable[[], T]) -> asyncio.Future[T]:
+        """Run a command in the thread. The future raises PjsuaError if pjsip refuses."""
+        done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def execute() -> None:
+            try:
+                done.set_result(command())
+            except pj.Error as e:
+                done.set_exception(PjsuaError(e.reason or e.info()))
+            except KeyError:
+                done.set_exception(PjsuaError("the call is over"))
+
+        self._commands.put(execute)
+        return asyncio.wrap_future(done)
+
+    async def stop(self) -> None:
+        """End calls and registrations, free the library. Once."""
+        self._commands.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def number(self) -> int:
+        """A number for a new call."""
+        return next(self._numbers)
+
+    # Commands: run in the thread, through `run`
+
+    def place(self, number: int, call: Outgoing) -> None:
+        """Start a call under a number from `number`."""
+        made = Call(self, self._accounts[call.trunk], number)
+        made.local = call.offer
+        options = options_of(headers=call.headers)
+        options.opt.audioCount, options.opt.videoCount = 1, 0
+        if not call.trunk:
+            options.txOption.localUri = call.local
+        self.calls[made.number] = made
+        try:
+            made.makeCall(call.target, options)
+        except pj.Error:
+            del self.calls[made.number]
+            self._ended.append(made)
+            raise
+
+    def answer(self, number: int, status: int, description: str = "", *, offers: bool = False) -> None:
+        """Send a provisional or the final positive answer; `offers` if the caller has not."""
+        call = self.calls[number]
+        call.local, call.awaits_answer = description, offers
+        options = options_of(status)
+        options.opt.audioCount, options.opt.videoCount = 1, 0
+        call.answer(options)
+
+    def hang_up(
+        self, number: int, status: int = 0, reason: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """End or refuse a call; nothing if it is over."""
+        call = self.calls.get(number)
+        if call is not None:
+            call.hangup(options_of(status, reason, headers))
+
+    def renegotiate(self, number: int, description: str) -> None:
+        """Send a re-INVITE with our description."""
+        call = self.calls[number]
+        call.local = description
+        options = pj.CallOpParam(True)
+        options.opt.audioCount, options.opt.videoCount = 1, 0
+        options.opt.flag = pj.PJSUA_CALL_UNHOLD
+        call.reinvite(options)
+
+    def press(self, number: int, digit: str, duration_ms: int) -> None:
+        """Press a key by INFO."""
+        param = pj.CallSendDtmfParam()
+        param.method, param.duration, param.digits = pj.PJSUA_DTMF_METHOD_SIP_INFO, duration_ms, digit
+        self.calls[number].sendDtmf(param)
+
+    def transfer(self, number: int, target: str) -> None:
+        """Send REFER; `transferred` follows."""
+        self.calls[number].xfer(target, options_of())
+
+    # The thread
+
+    def _run(self) -> None:
+        try:
+            self._open()
+        except Exception as e:  # whatever it is, whoever waits for the start must hear of it
+            failure: Exception = RuntimeError(repr(e))
+            if isinstance(e, pj.Error):
+                taken = "in use" in e.reason.lower()
+                failure = OSError(e.reason) if taken else PjsuaError(e.info())
+            e.__traceback__ = None  # it would keep the library's objects
+            self._destroy()
+            self._started.set_exception(failure)
+            return
+        self._started.set_result(None)
+        while self._work():
+            self._endpoint.libHandleEvents(POLL_MS)
+            self._ended.clear()  # outside of their callbacks
+        self._close()
+
+    def _work(self) -> bool:
+        while True:
+            try:
+                command = self._commands.get_nowait()
+            except queue.Empty:
+                return True
+            if command is None:
+                return False
+            command()
+
+    def _open(self) -> None:
+        config = self.config
+        library = ctypes.CDLL(pj._pjsua2.__file__)
+        library.pj_log_set_level(0)  # it would print to stdout until the settings are read
+        self._endpoint = endpoint = pj.Endpoint()
+        endpoint.libCreate()
+        settings = pj.EpConfig()
+        settings.logConfig.level = settings.logConfig.consoleLevel = 0
+        settings.uaConfig.threadCnt = 0
+        settings.uaConfig.maxCalls = min(config.max_calls, WANTED_CALLS)
+        settings.uaConfig.userAgent = config.user_agent
+        endpoint.libInit(settings)
+        for name in config.transports:
+            self._listen(name)
+        endpoint.audDevManager().setNoDev()  # no clock, no media thread: the RTP is ours
+        endpoint.libStart()
+        self.max_calls = int(library.pjsua_call_get_max_count())
+        self.codecs = frozenset(c.codecId.upper().rpartition("/")[0] for c in endpoint.codecEnum2())
+        self._add_account("", None)
+        for trunk in config.trunks:
+            self._add_account(trunk.name, trunk)
+
+    def _listen(self, name: str) -> None:
+        settings = pj.TransportConfig()
+        settings.port = self.port or self.config.port
+        if self.config.host not in {"0.0.0.0", "::"}:
+            settings.boundAddress = self.config.host
+        settings.publicAddress = self.config.public_host
+        kind = pj.PJSIP_TRANSPORT_UDP if name == "udp" else pj.PJSIP_TRANSPORT_TCP
+        opened = self._endpoint.transportCreate(kind, settings)
+        if not self.port:
+            self.port = int(self._endpoint.transportGetInfo(opened).localAddress.rpartition(":")[2])
+
+    def _add_account(self, name: str, trunk: Trunk | None) -> None:
+        account = Account(self, name)
+        account.create(account_settings(self.config, self.port, trunk))
+        self._accounts[name] = account
+
+    def _close(self) -> None:
+        for call in self.calls.values():
+            call.hang_up_quietly()
+        for account in self._accounts.values():
+            account.unregister_quietly()
+        for _ in range(1000 // POLL_MS):
+            if not self.calls and not any(a.registered for a in self._accounts.values()):
+                break
+            self._endpoint.libHandleEvents(POLL_MS)
+            self._ended.clear()
+        self._destroy()
+        self._drop_commands()
+
+    def _drop_commands(self) -> None:
+        while not self._commands.empty():
+            command = self._commands.get_nowait()
+            if command is not None:
+                command()  # fails: the calls are gone
+
+    def _destroy(self) -> None:
+        """Free the library; until then nothing of it may be referenced from outside."""
+        self.calls.clear()
+        self._ended.clear()
+        for account in self._accounts.values():
+            account.shutdown()
+        self._accounts.clear()
+        if self._endpoint is not None:
+            self._endpoint.libDestroy()
+            self._endpoint = None
+
+    # For calls and accounts, in their callbacks
+
+    def tell(self, event: Callable[..., None], *values: object) -> None:
+        """Report to the loop; nothing once that is closed."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(event, *values)
+
+    def ask(self, number: int, offer: str) -> str | int:
+        """What the loop says to an offer."""
+        said: concurrent.futures.Future[str | int] = concurrent.futures.Future()
+
+        def answer() -> None:
+            said.set_result(self.events.describe(number, offer))
+
+        self.loop.call_soon_threadsafe(answer)
+        try:
+            return said.result(ANSWER_S)
+        except TimeoutError:
+            return 500
+
+    def came_in(self, account: "Account", call_id: int, invite: str, source: str) -> None:
+        call = Call(self, account, self.number(), call_id)
+        self.calls[call.number] = call
+        self.tell(self.events.incoming, call.number, invite, source)
+
+    def ended(self, number: int) -> None:
+        call = self.calls.pop(number, None)
+        if call is not None:
+            self._ended.append(call)
