@@ -1,6 +1,6 @@
 """The composition root: builds every part once, in the order in which they need each other.
 
-    data folder, flows -> engines -> HTTP -> SIP      calls can come once all of it stands
+    data folder -> engines for the flows -> SIP -> HTTP      ready once all of it stands
 
 What cannot start ends the start with one sentence. Leaving the block stops everything, last first.
 """
@@ -37,6 +37,7 @@ from voicegw.routing import Router
 from voicegw.server import HttpServer, WebParts
 from voicegw.storage.engine import StorageError, database_url
 from voicegw.storage.reader import CallReader
+from voicegw.watch import watch_ears, watch_keeper, watch_sip, watch_ticker
 
 log = logging.getLogger(__name__)
 
@@ -94,11 +95,11 @@ class App:
         )
         self.calls = CallManager(parts, config.limits, keeper, self.metrics)
         health = Health(lambda: len(self.calls.live), lambda: self.calls.draining)
-        health.add("storage", keeper.storage_fault, vital=False)
-        health.add("disk", keeper.disk_fault, vital=False)
+        watch_keeper(keeper, self.metrics, health)
+        watch_ears(ears, self.metrics, health)
+        watch_ticker(self.metrics, health, config.limits.lateness_ms)
         reader = CallReader(database_url(config.storage, data))
         self._stack.push_async_callback(reader.close)
-        self._measure(keeper)
         await self._listen(health, Archive(reader, data))
         health.complete = True
 
@@ -109,13 +110,6 @@ class App:
             return await self._stack.enter_async_context(open_keeper(keeping, [self.metrics.event]))
         except StorageError as error:
             raise StartError(f"storage: {error}") from error
-
-    def _measure(self, keeper: CallKeeper) -> None:
-        """Figures that other parts keep."""
-        metrics, store = self.metrics, keeper.store
-        metrics.pull_counts("recordings", "Recordings and timelines, by fate.", keeper.counters)
-        metrics.pull_counts("storage_changes", "Changes for the database, by fate.", store.counters)
-        metrics.pull_gauge("storage_backlog", "Changes that are not written yet.", lambda: store.backlog)
 
     async def _voice(self) -> TextToSpeech:
         voice: TextToSpeech = _maker("tts", self._config.tts)()
@@ -137,7 +131,13 @@ class App:
         return lambda call: new_dialog(flow, self._config, call.caller, call.callee)
 
     async def _listen(self, health: Health, archive: Archive) -> None:
-        """Open the doors: HTTP first, so that the start can be watched; SIP last."""
+        """Open the doors."""
+        metronome = Metronome(self.metrics.late.observe)
+        self.sip = _user_agent(self._config, _rtp_media(self._config, metronome))
+        await self._bind()
+        self._stack.push_async_callback(self.sip.close)
+        self._stack.push_async_callback(self.calls.stop)
+        watch_sip(self.sip, self.metrics, health)
         web = WebParts(health, self.metrics, self.calls.live, archive, lambda: self.sip_uri)
         self.http = HttpServer(self._config.http, web)
         try:
@@ -146,13 +146,6 @@ class App:
             http = self._config.http
             raise StartError(f"http: {_no_listener(error, 'http', http.host, http.port)}") from error
         self._stack.push_async_callback(self.http.close)
-        metronome = Metronome(self.metrics.late.observe)
-        media = _rtp_media(self._config, metronome)
-        self.sip = _user_agent(self._config, media)
-        await self._bind()
-        self.metrics.pull_counts("sip", "What the SIP stack has met.", self.sip.counters, {"transactions"})
-        self._stack.push_async_callback(self.sip.close)
-        self._stack.push_async_callback(self.calls.stop)
 
     async def _bind(self) -> None:
         """Start SIP. Raises StartError if the port is taken."""

@@ -19,12 +19,15 @@ from media.observe import EventName
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    Read = Callable[[], DataclassInstance]
+
 STEPS = ("eot", "stt", "dialog", "tts", "playout", "total")
 LATENCY_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.2, 1.5, 2, 3, 5)
 LATE_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.5)
 DURATION_BUCKETS = (1, 5, 15, 30, 60, 120, 180, 300, 600, 1200, 1800)
 
 LATENESS_BEATS = 1000  # of 5 ms: the last 5 s
+SOURCES = ("speech", "dtmf", "text")
 REJECTIONS = ("busy", "late", "draining", "not_found", "engine", "error", "gone")
 ERRORS = ("reply", "stt", "tts", "transfer", "recording", "storage", "call")
 RTP_IN = ("received", "lost", "late", "duplicate", "discarded", "wrong_type", "garbage", "foreign")
@@ -123,7 +126,8 @@ class Metrics:
                     self.stt_wait.observe(ms / 1000)
             case "turn":
                 understood = "no" if data.get("rejected") else "yes"
-                self.turns.labels(str(data.get("source", "speech")), understood).inc()
+                source = data.get("source")
+                self.turns.labels(source if source in SOURCES else "other", understood).inc()
             case "final":
                 self.transcripts.labels("yes" if data.get("rejected") else "no").inc()
             case "barge_in":
@@ -154,12 +158,11 @@ class Metrics:
         self._gauge(name, text).set_function(read)
 
     def pull_counts(
-        self, name: str, text: str, counters: "DataclassInstance", besides: Collection[str] = ()
+        self, name: str, text: str, read: "Read", *, kind: type = int, but: Collection[str] = ()
     ) -> None:
-        """Counters kept elsewhere: every whole number in a dataclass, its name as label `kind`."""
-        whole = (field.name for field in fields(counters) if field.type is int)
-        names = [name for name in whole if name not in besides]
-        self.registry.register(_Counts(f"voicegw_{name}", text, counters, names))
+        """Counters kept elsewhere: every number of type `kind` in a dataclass, its name as label `kind`."""
+        names = [f.name for f in fields(read()) if f.type is kind and f.name not in but]
+        self.registry.register(_Counts(f"voicegw_{name}", text, read, names))
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""
@@ -178,12 +181,13 @@ class Metrics:
 class _Counts(Collector):
     """Counters that live in somebody else's dataclass."""
 
-    def __init__(self, name: str, text: str, counters: "DataclassInstance", names: list[str]) -> None:
-        self._name, self._text, self._counters, self._names = name, text, counters, names
+    def __init__(self, name: str, text: str, read: "Read", names: list[str]) -> None:
+        self._name, self._text, self._read, self._names = name, text, read, names
 
     def collect(self) -> Iterator[Metric]:
         """Read them now."""
+        counters = self._read()
         family = CounterMetricFamily(self._name, self._text, labels=["kind"])
         for name in self._names:
-            family.add_metric([name], getattr(self._counters, name))
+            family.add_metric([name.removesuffix("_s")], getattr(counters, name))
         yield family

@@ -100,15 +100,17 @@ http:
             ],
         ),
         (
+            "limits: {max_calls: 0}\n",
+            ["voicegw.yaml:1: limits.max_calls: must be greater than or equal to 1, not 0"],
+        ),
+        (
             "tts: {engine: tests.voicegw.fakes}\n",
             None,
         ),
         ("sip: ${MISSING}\n", None),
         (
-            "data_dir: ${MISSING}/data\n",
-            [
-                "voicegw.yaml:1: data_dir: environment variable MISSING is not set (a default: ${MISSING:-value})"
-            ],
+            "data_dir: ${GONE}/data\n",
+            ["voicegw.yaml:1: data_dir: environment variable GONE is not set (a default: ${GONE:-value})"],
         ),
         (
             "a: 1\na: 2\n",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from dialog.turn import TurnPolicy
 from media.callconfig import SessionConfig
@@ -75,9 +75,9 @@ class Routing:
 class Limits:
     """When further calls are refused (503 with Retry-After), so that those in progress stay good."""
 
-    max_calls: int = 40
-    """Calls at a time, ringing ones included; 1 or more. What two cores hold with embedded speech is
-    about that; measure yours with `make bench`."""
+    max_calls: Annotated[int, Field(ge=1)] = 100
+    """Calls at a time, ringing ones included; 1 or more. Measure what your machine holds with `make bench`;
+    a call that the recogniser has no room for goes on by keys."""
     lateness_ms: int = 40
     """99th percentile of the 20 ms ticker's lateness over the last 5 s. Far ends buffer 40 to 60 ms: beyond,
     all callers hear gaps. 0: do not look."""

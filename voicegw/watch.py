@@ -1,0 +1,79 @@
+"""What is watched of the parts: their counters for /metrics, their faults for /health."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from media.stt.base import SpeechToText
+from sip.ua.agent import UserAgent
+from sip.ua.registration import RegistrationStatus
+from voicegw.health import Health
+from voicegw.keeper import CallKeeper
+from voicegw.metrics import Metrics
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+@runtime_checkable
+class HasStats(Protocol):
+    """An engine that counts. Whole numbers and names ending in `_s` (seconds) become metrics."""
+
+    def stats(self) -> "DataclassInstance":
+        """Counters since the start, and gauges: `workers`, `streams`, `open_utterances`."""
+
+
+def watch_keeper(keeper: CallKeeper, metrics: Metrics, health: Health) -> None:
+    """Recordings, timelines, the database. Calls are taken without them."""
+    store = keeper.store
+    metrics.pull_counts("recordings", "Recordings and timelines, by fate.", lambda: keeper.counters)
+    metrics.pull_counts("storage_changes", "Changes for the database, by fate.", lambda: store.counters)
+    metrics.pull_gauge("storage_backlog", "Changes that are not written yet.", lambda: store.backlog)
+    health.add("storage", keeper.storage_fault, vital=False)
+    health.add("disk", keeper.disk_fault, vital=False)
+
+
+def watch_ears(ears: SpeechToText, metrics: Metrics, health: Health) -> None:
+    """The recogniser. Without its workers no call should come here."""
+    if not isinstance(ears, HasStats):
+        health.add("stt", lambda: None)
+        return
+    gauges = ("workers", "streams", "open_utterances")
+    metrics.pull_counts("stt_events", "What the recogniser has met.", ears.stats, but=gauges)
+    metrics.pull_counts("stt_seconds", "Time in the recogniser.", ears.stats, kind=float)
+    for name in gauges:
+        metrics.pull_gauge(f"stt_{name}", "Of the recogniser, now.", partial(_gauge, ears, name))
+    if hasattr(ears.stats(), "workers"):
+        health.add("stt", lambda: None if _gauge(ears, "workers") else "no worker is running")
+    else:
+        health.add("stt", lambda: None)
+
+
+def _gauge(ears: HasStats, name: str) -> float:
+    """0 where an engine has none by this name."""
+    return float(getattr(ears.stats(), name, 0))
+
+
+def watch_sip(sip: UserAgent, metrics: Metrics, health: Health) -> None:
+    """Signalling. A trunk that is not registered brings no calls; others still do."""
+    metrics.pull_counts("sip", "What the SIP stack has met.", lambda: sip.counters, but=("transactions",))
+    metrics.pull_gauge("sip_transactions", "SIP transactions now.", lambda: sip.counters.transactions)
+
+    def fault() -> str | None:
+        lost = {
+            name: state.error or state.status.value
+            for name, state in sip.registrations.items()
+            if state.status is RegistrationStatus.FAILED
+        }
+        return "; ".join(f"trunk {name}: {why}" for name, why in lost.items()) or None
+
+    health.add("sip", fault, vital=False)
+
+
+def watch_ticker(metrics: Metrics, health: Health, limit_ms: int) -> None:
+    """The 20 ms ticker: too late, and all callers hear gaps."""
+
+    def fault() -> str | None:
+        late = metrics.late.p99_ms()
+        return f"{late:.0f} ms late (99th percentile)" if limit_ms and late > limit_ms else None
+
+    health.add("ticker", fault, vital=False)
