@@ -129,14 +129,18 @@ def lines(events: Iterable[Event], *, details: bool = False) -> list[Line]:
         elif event.name == "heard":
             found.append(_bot_line(event, latency))
             latency = {}
-        elif details or not (event.name in DETAILS or _repeated(event)):
+        elif details or not (event.name in DETAILS or _minor(event)):
             found.append(_line(event))
     # What the bot said is known when it has been heard, and stands where it began.
     return sorted(found, key=lambda line: line.at_ms)
 
 
-def _repeated(event: Event) -> bool:
-    """Whether another event says the same to a reader: what was said is in `heard`, a final in `turn`."""
+def _minor(event: Event) -> bool:
+    """Whether another event says the same to a reader (what was said is in `heard`, a final in `turn`), or
+    it says only that something is not there yet (a slot without a value)."""
+    if event.name == "note" and event.fields.get("name") == "slot":
+        data = event.fields.get("data")
+        return isinstance(data, Mapping) and data.get("value") is None
     return event.name == "final" or (event.name == "act" and event.fields.get("kind") in {"say", "listen"})
 
 

@@ -1,5 +1,6 @@
 """Connections. SQLite by default, set up so that a reader never waits for the writer; PostgreSQL by URL."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,11 @@ def open_engine(url: URL, *, busy_timeout_ms: int = 5_000, read_only: bool = Fal
         return create_async_engine(url, pool_pre_ping=True, pool_size=2)
     if read_only:
         # WAL can be read while a server writes, and this opens no file for writing but its index.
+        file = Path(url.database or "")
         query = {"mode": "ro", "uri": "true"}
-        url = url.set(database=f"file:{_quote(url.database or '')}", query=query)
+        if not os.access(file.parent, os.W_OK) and not file.with_name(file.name + "-wal").exists():
+            query["immutable"] = "1"  # nobody writes, and we may not make the index
+        url = url.set(database=f"file:{_quote(str(file))}", query=query)
     engine = create_async_engine(url, connect_args={"timeout": busy_timeout_ms / 1000})
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -2,6 +2,9 @@
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -274,3 +277,45 @@ def test_something_else_than_a_database_is_named(tmp_path: Path) -> None:
 def test_a_url_that_means_nothing_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ValueError, match="no database URL"):
         Config(url=url)
+
+
+@pytest.mark.real
+def test_whoever_may_only_read_can_read(tmp_path: Path) -> None:
+    """With a server and without one, from a folder where the reader may write nothing."""
+    code = """
+import asyncio, os, sys
+from pathlib import Path
+from voicegw.storage.engine import Config, database_url
+from voicegw.storage.reader import CallReader
+asyncio.run(CallReader(database_url(Config(), Path(sys.argv[2]))).recent(5))  # imports all there is
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+print([c.id for c in asyncio.run(CallReader(database_url(Config(), Path(sys.argv[1]))).recent(5))])
+"""
+
+    def read_as_somebody(folder: Path) -> str:
+        program = [sys.executable, "-c", code, str(folder), str(tmp_path)]
+        done = subprocess.run(program, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    async def scenario(folder: Path) -> None:
+        async with open_store(Config(), folder) as store:
+            post_call(store, "c1")
+            while store.backlog:  # noqa: ASYNC110 - a counter, nothing to wait on
+                await asyncio.sleep(0.01)
+            if folder != tmp_path:
+                assert await asyncio.to_thread(read_as_somebody, folder) == "['c1']"
+
+    run(scenario(tmp_path))  # a database to try the imports on
+    with tempfile.TemporaryDirectory() as name:  # tmp_path is closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        run(scenario(folder))
+        folder.chmod(0o555)
+        try:
+            assert read_as_somebody(folder) == "['c1']"
+        finally:
+            folder.chmod(0o755)
