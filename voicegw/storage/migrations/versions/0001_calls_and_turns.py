@@ -9,6 +9,11 @@ down_revision = None
 
 def upgrade() -> None:
     """Make both tables."""
+    _calls()
+    _turns()
+
+
+def _calls() -> None:
     op.create_table(
         "calls",
         sa.Column("id", sa.String(200), nullable=False),
@@ -34,6 +39,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_calls_started_at_id", "calls", ["started_at", "id"])
     op.create_index("ix_calls_state_started_at", "calls", ["state", "started_at"])
+
+
+def _turns() -> None:
     op.create_table(
         "turns",
         sa.Column("call_id", sa.String(200), nullable=False),
