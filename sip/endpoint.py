@@ -59,6 +59,9 @@ class OutboundCall:
 class SipEndpoint(Protocol):
     """A SIP stack bound to its sockets."""
 
+    draining: bool
+    """While set, new calls and OPTIONS get 503: proxies choose another server. Not before `start`."""
+
     @property
     def uri(self) -> str:
         """Where we can be called: ``sip:bot@host:port``."""

@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Any, Self
 
 from dialog.flow.model import Flow
-from media.errors import ProviderError
+from media.errors import MediaError, ProviderError
 from media.metronome import Metronome
 from media.providers import Kind, load
 from media.stt.base import SpeechToText
 from media.tts.base import TextToSpeech
+from sip.endpoint import SipEndpoint
 from sip.errors import SipError
 from sip.rtpmedia import RtpMedia
 from sip.ua.agent import UserAgent
 from voicegw.archive import Archive
 from voicegw.calls import CallManager, CallParts, NewDialog
 from voicegw.config import Config
-from voicegw.config.model import Engine
+from voicegw.config.model import Engine, SipStack
 from voicegw.errors import StartError
 from voicegw.flows import new_dialog
 from voicegw.health import Health
@@ -47,18 +48,17 @@ class App:
 
     def __init__(self, config: Config, flows: dict[str, Flow]) -> None:
         self._config, self._flows = config, flows
-        self._stack = AsyncExitStack()
+        self._stack: AsyncExitStack
         self.metrics = Metrics()
         self.calls: CallManager
-        self.sip: UserAgent
+        self.sip: SipEndpoint
         self.http: HttpServer
 
     async def __aenter__(self) -> Self:
-        try:
+        async with AsyncExitStack() as stack:  # a start that fails stops what has started
+            self._stack = stack
             await self._start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -75,7 +75,7 @@ class App:
 
     async def drain(self) -> None:
         """Take no more calls and bring those in progress to their end."""
-        self.sip.draining = True  # OPTIONS and new calls get 503: proxies choose another server
+        self.sip.draining = True
         log.info("draining", extra={"calls": len(self.calls.live), "limit_s": self._config.drain.limit_s})
         await self.calls.drain(self._config.drain.limit_s, self._config.drain.goodbye_s)
 
@@ -133,11 +133,12 @@ class App:
     async def _listen(self, health: Health, archive: Archive) -> None:
         """Open the doors."""
         metronome = Metronome(self.metrics.late.observe)
-        self.sip = _user_agent(self._config, _rtp_media(self._config, metronome))
+        self.sip = _endpoint(self._config, _rtp_media(self._config, metronome))
         await self._bind()
         self._stack.push_async_callback(self.sip.close)
         self._stack.push_async_callback(self.calls.stop)
-        watch_sip(self.sip, self.metrics, health)
+        if isinstance(self.sip, UserAgent):
+            watch_sip(self.sip, self.metrics, health)
         web = WebParts(health, self.metrics, self.calls.live, archive, lambda: self.sip_uri)
         self.http = HttpServer(self._config.http, web)
         try:
@@ -154,6 +155,8 @@ class App:
             await self.sip.start(self.calls.on_call)
         except OSError as error:
             raise StartError(f"sip: {_no_listener(error, 'sip', sip.host, sip.port)}") from error
+        except SipError as error:
+            raise StartError(f"sip: {error}") from error
 
 
 def _no_listener(error: OSError, section: str, host: str, port: int) -> str:
@@ -165,10 +168,15 @@ def _no_listener(error: OSError, section: str, host: str, port: int) -> str:
     return f"{reason}; see {section}.host and {section}.port"
 
 
-def _user_agent(config: Config, media: RtpMedia) -> UserAgent:
+def _endpoint(config: Config, media: RtpMedia) -> SipEndpoint:
+    """The SIP stack that is configured, not yet started."""
     try:
+        if config.sip_stack is SipStack.PJSUA2:
+            from sip.pjsua import PjsuaEndpoint  # noqa: PLC0415 - optional, under another licence
+
+            return PjsuaEndpoint(config.sip, media)
         return UserAgent(config.sip, media)
-    except (ValueError, SipError) as error:
+    except (ValueError, SipError, MediaError) as error:
         raise StartError(f"sip: {error}") from error
 
 

@@ -246,3 +246,106 @@ def test_chat_holds_a_conversation(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert "Riverside Clinic" in done.stdout and "doctor" in done.stdout
+
+
+# Calls
+
+
+def calling(server: Server, data: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """A caller of its own process, which presses a key now and then."""
+    return subprocess.Popen(
+        [*COMMAND, "call", server.uri, *arguments],
+        env=environment(data),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def in_progress(server: Server, calls: int) -> None:
+    """Wait until so many calls are in progress."""
+    for _ in range(100):
+        if json.loads(server.get("health")[1])["calls"] == calls:
+            return
+        time.sleep(0.1)
+    raise AssertionError(server.stderr)
+
+
+def test_sigterm_lets_a_call_end_and_takes_no_new_one(tmp_path: Path) -> None:
+    with running(tmp_path, VOICEGW_DRAIN__LIMIT_S="20") as server:
+        with calling(server, tmp_path, "--dtmf", "1") as caller:
+            in_progress(server, 1)
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            assert server.get("health/ready")[0] == 503
+            assert server.sip("OPTIONS") == "SIP/2.0 503 Service Unavailable"
+            said, _ = caller.communicate(timeout=40)
+            assert caller.returncode == 0 and "we hung up" in said, said
+        assert server.process.wait(STOP_S) == 0
+    assert ended_calls(tmp_path) == ["normal"]
+
+
+def test_at_the_drains_limit_callers_are_told_goodbye(tmp_path: Path) -> None:
+    with running(tmp_path, VOICEGW_DRAIN__LIMIT_S="1") as server:
+        with calling(server, tmp_path, "--dtmf", "1", "--dtmf", "1", "--dtmf", "1") as caller:
+            in_progress(server, 1)
+            code, _ = server.stop()
+            said, _ = caller.communicate(timeout=STOP_S)
+        assert code == 0
+    assert "bot hung up" in said, said
+    assert ended_calls(tmp_path) == ["normal"]
+    (timeline,) = (tmp_path / "data").rglob("*.jsonl")
+    assert "we have to end this call now" in timeline.read_text()
+
+
+def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, VOICEGW_DRAIN__LIMIT_S="60") as server,
+        calling(server, tmp_path, "--dtmf", "1", "--dtmf", "1") as caller,
+    ):
+        in_progress(server, 1)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        began = time.monotonic()
+        code, _ = server.stop()
+        assert code == 0 and time.monotonic() - began < 5
+        said, _ = caller.communicate(timeout=STOP_S)
+    assert "bot hung up" in said, said
+    assert ended_calls(tmp_path) == ["normal"]
+
+
+def test_the_other_sip_stack_takes_calls_too(tmp_path: Path) -> None:
+    with running(tmp_path, VOICEGW_SIP_STACK="pjsua2") as server:
+        with calling(server, tmp_path, "--dtmf", "1") as caller:
+            said, _ = caller.communicate(timeout=40)
+        assert caller.returncode == 0 and "bot  spoke" in said, said
+        assert server.stop()[0] == 0
+    assert ended_calls(tmp_path) == ["normal"]
+
+
+def test_a_full_house_refuses_the_next_call(tmp_path: Path) -> None:
+    with running(tmp_path, VOICEGW_LIMITS__MAX_CALLS="1") as server:
+        with calling(server, tmp_path, "--dtmf", "1") as caller:
+            in_progress(server, 1)
+            with calling(server, tmp_path) as other:
+                said, _ = other.communicate(timeout=STOP_S)
+            assert other.returncode == 3 and "503" in said, said
+            assert caller.wait(40) == 0
+        assert b'voicegw_calls_rejected_total{reason="busy"} 1.0' in server.get("metrics")[1]
+        assert server.stop()[0] == 0
+
+
+def ended_calls(tmp_path: Path) -> list[str]:
+    """Causes of all calls in the database; each has ended."""
+    done = subprocess.run(
+        [*COMMAND, "calls", "list", "--json"],
+        env=environment(tmp_path / "data"),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=START_S,
+    )
+    calls = json.loads(done.stdout)
+    calls = calls["calls"] if isinstance(calls, dict) else calls
+    assert all(call["state"] == "ended" for call in calls)
+    return [call["cause"] for call in calls]

@@ -24,6 +24,13 @@ from voicegw.storage.engine import Config as StorageConfig
 DATA_DIR = Path("data")
 
 
+class SipStack(StrEnum):
+    """Which SIP stack signals."""
+
+    OWN = "own"
+    PJSUA2 = "pjsua2"
+
+
 class LogFormat(StrEnum):
     """How log records look."""
 
@@ -145,6 +152,9 @@ class Config:
     timezone: Annotated[str, AfterValidator(_zone)] = ""
     """Time zone in which flows understand "tomorrow" and "nine o'clock", such as Europe/Berlin. Empty: this
     machine's."""
+    sip_stack: SipStack = SipStack.OWN
+    """own, or pjsua2: another stack for comparison, by `pip install voicegw[pjsua2]`; as built for PyPI it
+    holds four calls."""
     sip: SipConfig = SipConfig()
     rtp: RtpConfig = RtpConfig()
     http: HttpConfig = HttpConfig()
