@@ -160,7 +160,7 @@ class Exchange:
             self._check(message, flow)
         except RemoteProtocolError as e:
             self.counters.unparsable += 1
-            log.info("sip message unreadable", extra={"peer": str(flow), "error": str(e)})
+            log.info("sip message unreadable", extra={"peer": str(flow), "pii_error": str(e)})
             return
         self.counters.received += 1
         self._handle(self.layer.receive(message, flow, self._loop.time()))

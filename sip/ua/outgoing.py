@@ -129,16 +129,15 @@ class OutgoingInvite:
 
     def _request(self, flow: Flow, sdp: str) -> Request:
         call, trunk = self._call, self._trunk
-        host, _ = self._stack.exchange.address(flow)
-        user = call.caller
-        contact_user = ""
+        host, port = self._stack.exchange.address(flow)
+        user, contact_user = call.caller, ""
         if trunk is not None:
-            host = trunk.uri.host
+            host, port = trunk.uri.host, trunk.uri.port
             contact_user = trunk.trunk.username
             if call.caller == OutboundCall.__dataclass_fields__["caller"].default:
                 user = trunk.trunk.username or user  # a provider knows us by our account
         self._number += 1
-        caller = Address(str(SipUri(host, user)), call.display_name)
+        caller = Address(str(SipUri(host, user, 0 if port == 5060 else port)), call.display_name)
         headers = Headers([("from", str(caller.with_tag(self._tag))), ("to", f"<{self._target}>")])
         headers.add("call-id", self._sip_call_id)
         headers.add("cseq", str(CSeq(self._number, "INVITE")))

@@ -14,7 +14,7 @@ from sip.errors import RegistrationFailed, RemoteProtocolError
 from sip.ua.flow import Flow
 from sip.ua.grammar import Address, CSeq
 from sip.ua.message import Headers, Request, Response
-from sip.ua.resolve import resolve
+from sip.ua.resolve import addresses, resolve
 from sip.ua.stack import Stack
 from sip.ua.trunks import TrunkState
 
@@ -95,14 +95,16 @@ class Registration:
                 log.info("sip unregister failed", extra={"trunk": self.name, "error": str(e)})
 
     async def _look_up(self) -> Flow:
-        trunk = self._trunk
+        trunk, ipv6 = self._trunk, ":" in self._stack.config.host
         tcp = trunk.trunk.transport.lower() == "tcp"
-        flow = await resolve(trunk.hop, "TCP" if tcp else "UDP", ":" in self._stack.config.host)
-        if flow.host not in trunk.hosts:
-            for host in trunk.hosts:
-                self._stack.sources.release(host)
-            self._stack.sources.hold(flow.host)
-            trunk.hosts = {flow.host}
+        flow = await resolve(trunk.hop, "TCP" if tcp else "UDP", ipv6)
+        # Calls may come from any address of the name, and from the registrar though a proxy is set.
+        hosts = {flow.host, *await addresses(trunk.hop, ipv6), *await addresses(trunk.uri, ipv6)}
+        for host in hosts - trunk.hosts:
+            self._stack.sources.hold(host)
+        for host in trunk.hosts - hosts:
+            self._stack.sources.release(host)
+        trunk.hosts = hosts
         self._flow = flow
         return flow
 

@@ -30,13 +30,21 @@ async def resolve(uri: SipUri, default: TransportName = "UDP", ipv6: bool = Fals
     direct = flow_of(uri, default)
     if direct is not None:
         return direct
+    hosts = await addresses(uri, ipv6)
+    return Flow(cast(TransportName, uri.transport or default), hosts[0], uri.port or 5060)
+
+
+async def addresses(uri: SipUri, ipv6: bool = False) -> list[str]:
+    """All addresses of a URI's host, best first. Raises OSError if it has none."""
+    direct = flow_of(uri)
+    if direct is not None:
+        return [direct.host]
     family = socket.AF_INET6 if ipv6 else socket.AF_INET
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(uri.host, uri.port or 5060, family=family, type=socket.SOCK_DGRAM)
     if not found:
         raise OSError(f"{uri.host} has no address")
-    host, port = found[0][4][:2]
-    return Flow(cast(TransportName, uri.transport or default), str(host), int(port))
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 async def next_flow(hop: str, routed: bool, source: Flow, ipv6: bool = False) -> Flow:

@@ -104,7 +104,7 @@ def test_a_challenge_is_answered_with_the_trunks_credentials() -> None:
         task = asyncio.ensure_future(agent.place(OutboundCall(f"sip:+49301234@{HOST}:5070")))
         invite = await peer.receive("INVITE")
         assert "proxy-authorization" not in invite.headers
-        assert invite.from_.uri == f"sip:user@{HOST}"
+        assert invite.from_.uri == f"sip:user@{HOST}:5070"
         peer.answer(invite, 407, headers=CHALLENGE)
         await peer.receive("ACK")
         again = await peer.receive("INVITE")
