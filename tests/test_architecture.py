@@ -31,6 +31,8 @@ CLOCKS_AND_TASKS = {
     "datetime.utcnow",
 }
 DRIVERS: dict[str, str] = {
+    "voicegw/clock.py": "the application's wall clock, which it hands to whoever needs one",
+    "voicegw/cli/speech.py": "tells the user how long an engine took",
     "recordings/writer.py": "the thread that writes to the disk wakes once in a while, on the wall clock",
 }
 
