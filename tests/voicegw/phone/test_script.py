@@ -19,6 +19,8 @@ from voicegw.phone.script import (
     load,
 )
 
+SCENARIOS = Path(__file__).parents[3] / "config" / "scenarios"
+
 WHOLE = """
 voice: slt
 turn_silence_ms: 800
@@ -131,3 +133,12 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
 def test_a_script_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("file", sorted(SCENARIOS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_scenarios_that_come_along_are_right(file: Path) -> None:
+    assert load(file).steps
+
+
+def test_there_are_scenarios() -> None:
+    assert list(SCENARIOS.glob("*.yaml"))
