@@ -79,4 +79,3 @@ class RtpMedia:
         except KeyError as e:
             raise ValueError(f"unknown codec {e.args[0]!r} in codecs") from None
         self.trusted = tuple(ip_network(n) for n in config.trusted_networks)
-        self.legs = 0

@@ -120,9 +120,8 @@ class Dialog:
         if state == "confirmed":
             self._confirmed = True
             self._settle()
-        elif self._on_progress is not None:
-            early = self.leg is not None and self.leg.agreement is not None
-            self._on_progress(CallProgress.EARLY_MEDIA if early else CallProgress.RINGING)
+        elif self._on_progress is not None and status == 180:
+            self._on_progress(CallProgress.RINGING)
 
     def described(self, description: str) -> None:
         """The answer to our offer."""
@@ -136,6 +135,9 @@ class Dialog:
             return
         if self._renegotiated is not None and not self._renegotiated.done():
             self._renegotiated.set_result(None)
+        # pjsip reports the state before the message: without it this is no 200 but a 183.
+        if self._on_progress is not None and not self._confirmed:
+            self._on_progress(CallProgress.EARLY_MEDIA)
         self._settle()
 
     def describe(self, offer: str) -> str | int:

@@ -116,6 +116,8 @@ class PjsuaEndpoint:
         trunk = self.trunks.of_uri(target)
         try:
             flow = await resolve(trunk.hop if trunk is not None else target, "UDP", ":" in self.config.host)
+        except RemoteProtocolError as e:
+            raise CallFailed(e.status, str(e)) from e
         except OSError as e:
             raise CallFailed(0, f"cannot resolve {target.host}: {e}") from e
         dialog = Dialog(self, flow.host, on_progress)

@@ -8,6 +8,7 @@ destroyed. So the loop sees numbers and strings only, never an object of the lib
 """
 
 import asyncio
+import atexit
 import concurrent.futures
 import ctypes
 import itertools
@@ -29,7 +30,12 @@ T = TypeVar("T")
 
 POLL_MS = 10  # how long a command may wait for pjsip's poll to end
 ANSWER_S = 2.0  # the loop must say within this time what to put into a description
+EXIT_S = 3.0  # for goodbyes when the process ends without `stop`
+BRIDGE_RATE, BRIDGE_MS = 8000, 20  # of audio that nobody hears
 WANTED_CALLS = 512  # the library cuts this to what it was built for
+
+
+_ONE = threading.Lock()  # held by the endpoint of this process
 
 
 class PjsuaError(SipError):
@@ -91,9 +97,13 @@ class PjThread:
         self._thread = threading.Thread(target=self._run, name="pjsua", daemon=True)
         self._started: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._endpoint: Any = None
+        self._bridge: _Bridge | None = None
 
     async def start(self) -> None:
         """Raises OSError if the port is taken, PjsuaError for anything else."""
+        if not _ONE.acquire(blocking=False):  # a second one would abort the process
+            raise PjsuaError("pjsip allows one endpoint a process, and there is one")
+        atexit.register(self._at_exit)
         self._thread.start()
         await asyncio.wrap_future(self._started)
 
@@ -176,7 +186,19 @@ class PjThread:
 
     # The thread
 
+    def _at_exit(self) -> None:
+        """Nobody has closed us: leaving the library alive would abort the process."""
+        self._commands.put(None)
+        self._thread.join(EXIT_S)
+
     def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            atexit.unregister(self._at_exit)
+            _ONE.release()
+
+    def _serve(self) -> None:
         try:
             self._open()
         except Exception as e:  # whatever it is, whoever waits for the start must hear of it
@@ -190,9 +212,15 @@ class PjThread:
             return
         self._started.set_result(None)
         while self._work():
-            self._endpoint.libHandleEvents(POLL_MS)
-            self._ended.clear()  # outside of their callbacks
+            self._poll()
         self._close()
+
+    def _poll(self) -> None:
+        self._endpoint.libHandleEvents(POLL_MS)
+        if self._ended:
+            assert self._bridge is not None
+            self._bridge.turn()
+            self._ended.clear()  # outside of their callbacks
 
     def _work(self) -> bool:
         while True:
@@ -215,10 +243,11 @@ class PjThread:
         settings.uaConfig.threadCnt = 0
         settings.uaConfig.maxCalls = min(config.max_calls, WANTED_CALLS)
         settings.uaConfig.userAgent = config.user_agent
+        settings.medConfig.clockRate, settings.medConfig.audioFramePtime = BRIDGE_RATE, BRIDGE_MS
         endpoint.libInit(settings)
         for name in config.transports:
             self._listen(name)
-        endpoint.audDevManager().setNoDev()  # no clock, no media thread: the RTP is ours
+        self._bridge = _Bridge(library)
         endpoint.libStart()
         self.max_calls = int(library.pjsua_call_get_max_count())
         self.codecs = frozenset(c.codecId.upper().rpartition("/")[0] for c in endpoint.codecEnum2())
@@ -243,17 +272,19 @@ class PjThread:
         self._accounts[name] = account
 
     def _close(self) -> None:
-        for call in self.calls.values():
-            call.hang_up_quietly()
-        for account in self._accounts.values():
-            account.unregister_quietly()
+        self._say_goodbye()
         for _ in range(1000 // POLL_MS):
             if not self.calls and not any(a.registered for a in self._accounts.values()):
                 break
-            self._endpoint.libHandleEvents(POLL_MS)
-            self._ended.clear()
+            self._poll()
         self._destroy()
         self._drop_commands()
+
+    def _say_goodbye(self) -> None:
+        for call in tuple(self.calls.values()):
+            call.hang_up_quietly()
+        for account in self._accounts.values():
+            account.unregister_quietly()
 
     def _drop_commands(self) -> None:
         while not self._commands.empty():
@@ -262,22 +293,29 @@ class PjThread:
                 command()  # fails: the calls are gone
 
     def _destroy(self) -> None:
-        """Free the library; until then nothing of it may be referenced from outside."""
+        """Free the library; until then nothing of it may be referenced, not even by a local variable."""
         self.calls.clear()
         self._ended.clear()
+        self._shut_accounts()
+        self._accounts.clear()
+        self._bridge = None
+        if self._endpoint is not None:
+            # Goodbyes are said; without the flag the library waits a second for them.
+            self._endpoint.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG)
+            self._endpoint = None
+
+    def _shut_accounts(self) -> None:
         for account in self._accounts.values():
             account.shutdown()
-        self._accounts.clear()
-        if self._endpoint is not None:
-            self._endpoint.libDestroy()
-            self._endpoint = None
 
     # For calls and accounts, in their callbacks
 
     def tell(self, event: Callable[..., None], *values: object) -> None:
         """Report to the loop; nothing once that is closed."""
-        if not self.loop.is_closed():
+        try:
             self.loop.call_soon_threadsafe(event, *values)
+        except RuntimeError:
+            return  # closed: nobody listens any more
 
     def ask(self, number: int, offer: str) -> str | int:
         """What the loop says to an offer."""
@@ -286,7 +324,7 @@ class PjThread:
         def answer() -> None:
             said.set_result(self.events.describe(number, offer))
 
-        self.loop.call_soon_threadsafe(answer)
+        self.tell(answer)
         try:
             return said.result(ANSWER_S)
         except TimeoutError:
@@ -301,3 +339,34 @@ class PjThread:
         call = self.calls.pop(number, None)
         if call is not None:
             self._ended.append(call)
+
+
+class _Frame(ctypes.Structure):
+    """pjmedia_frame."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("buffer", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        ("timestamp", ctypes.c_uint64),
+        ("bit_info", ctypes.c_uint32),
+    )
+
+
+class _Bridge:
+    """pjsip's conference bridge without a sound device: no clock and no media thread, the RTP is ours.
+
+    Each call adds a port to it all the same, and ports are only removed when somebody asks the bridge
+    for audio: without that, the 254th call is the last.
+    """
+
+    def __init__(self, library: Any) -> None:
+        library.pjsua_set_no_snd_dev.restype = ctypes.c_void_p
+        self._get_frame = library.pjmedia_port_get_frame
+        self._port = ctypes.c_void_p(library.pjsua_set_no_snd_dev())
+        self._buffer = ctypes.create_string_buffer(2 * BRIDGE_RATE * BRIDGE_MS // 1000)
+
+    def turn(self) -> None:
+        """Take a frame and throw it away."""
+        frame = _Frame(0, ctypes.addressof(self._buffer), len(self._buffer), 0, 0)
+        self._get_frame(self._port, ctypes.byref(frame))
