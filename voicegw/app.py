@@ -48,17 +48,20 @@ class App:
 
     def __init__(self, config: Config, flows: dict[str, Flow]) -> None:
         self._config, self._flows = config, flows
-        self._stack: AsyncExitStack
+        self._stack = AsyncExitStack()
         self.metrics = Metrics()
         self.calls: CallManager
         self.sip: SipEndpoint
         self.http: HttpServer
 
     async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:  # a start that fails stops what has started
-            self._stack = stack
+        started = False
+        try:
             await self._start()
-            self._stack = stack.pop_all()
+            started = True
+        finally:
+            if not started:  # stop what has started; task groups shall not wrap the reason
+                await self._stack.aclose()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -13,7 +13,7 @@ from dialog.flow.model import Flow
 from media.tasks import task_scope
 from voicegw.app import App
 from voicegw.config import Config
-from voicegw.logs import logging_to
+from voicegw.logs import DroppingQueueHandler, logging_to
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +51,18 @@ class Signals(AbstractContextManager["Signals"]):
 
 def serve(config: Config, flows: dict[str, Flow]) -> int:
     """Run the server until it is told to stop. Returns the exit code; raises StartError."""
-    with logging_to(config.log), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, flows))
+    with logging_to(config.log) as logs, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, flows, logs))
     return 0
 
 
-async def _serve(config: Config, flows: dict[str, Flow]) -> None:
+async def _serve(config: Config, flows: dict[str, Flow], logs: DroppingQueueHandler) -> None:
     with Signals() as signals:
         try:
             async with App(config, flows) as app:
                 signals.starting = None
+                text = "Log records that nobody could write in time."
+                app.metrics.pull_gauge("log_records_dropped", text, lambda: logs.dropped)
                 _announce(app)
                 await signals.asked.wait()
                 await _drain(app, signals)
