@@ -106,9 +106,12 @@ def test_calls_over_tcp(tmp_path: Path) -> None:
 def test_every_call_is_good_though_one_message_in_twenty_is_lost(tmp_path: Path) -> None:
     def check(agent: UserAgent, callee: Callee) -> None:
         assert len(callee.calls) == 100
-        assert agent.counters.repeated + agent.counters.absorbed > 5  # there was something to repair
+        assert agent.counters.repeated + agent.counters.absorbed > 0  # there was something to repair
 
-    inbound(tmp_path, "-sn", "uac", "-m", "100", "-r", "50", "-d", "200", "-lost", "5", check=check)
+    # Calls long enough that a lost ACK is repaired before the BYE: sipp takes a repeated 200 to the
+    # INVITE for that to the BYE.
+    arguments = ("-sn", "uac", "-m", "100", "-r", "50", "-d", "1700", "-lost", "5")
+    inbound(tmp_path, *arguments, check=check)
 
 
 def test_a_hundred_calls_at_once(tmp_path: Path) -> None:
