@@ -26,12 +26,20 @@ class Matcher:
         self._end = self._add(Ref(grammar.root), start, grammar, ())
         self._start = self._closure({start})
 
+    def accepts(self, words: Iterable[str]) -> bool:
+        """Whether `words` is a sentence."""
+        return self._end in self._after(words)
+
     def complete(self, words: Iterable[str]) -> bool:
         """Whether `words` is a sentence and the beginning of no longer one."""
+        states = self._after(words)
+        return self._end in states and not any(self._spoken[s] for s in states)
+
+    def _after(self, words: Iterable[str]) -> set[int]:
         states = self._start
         for word in words:
             states = self._closure({t for s in states for t in self._spoken[s].get(word, ())})
-        return self._end in states and not any(self._spoken[s] for s in states)
+        return states
 
     def _state(self) -> int:
         if len(self._silent) >= MAX_STATES:
