@@ -26,8 +26,8 @@ def options_of(status: int = 0, reason: str = "", headers: Mapping[str, str] | N
 
 def account_settings(config: SipConfig, port: int, trunk: Trunk | None) -> Any:
     settings = pj.AccountConfig()
-    settings.mediaConfig.transportConfig.port = 0  # its own sockets stay idle: any will do
-    settings.mediaConfig.transportConfig.boundAddress = "127.0.0.1"
+    # No sockets for media: ours carry it. And the library aborts once 64 of them have not yet rested.
+    settings.mediaConfig.useLoopMedTp = True
     settings.callConfig.timerUse = pj.PJSUA_SIP_TIMER_OPTIONAL
     if trunk is None:
         host = config.public_host or (config.host if config.host not in {"0.0.0.0", "::"} else "localhost")
@@ -112,6 +112,33 @@ class Call(pj.Call):  # type: ignore[misc]
         """The description to send next; "" asks the loop."""
         self.awaits_answer = False
         """Our description was an offer although we answer the call."""
+
+    # Commands. Those of pjsua2 itself are named in its own style.
+
+    def respond(self, status: int, description: str = "", *, offers: bool = False) -> None:
+        """Send a provisional or the final positive answer; `offers` if the caller has not."""
+        self.local, self.awaits_answer = description, offers
+        options = options_of(status)
+        options.opt.audioCount, options.opt.videoCount = 1, 0
+        self.answer(options)
+
+    def renegotiate(self, description: str) -> None:
+        """Send a re-INVITE with our description."""
+        self.local = description
+        options = pj.CallOpParam(True)
+        options.opt.audioCount, options.opt.videoCount = 1, 0
+        options.opt.flag = pj.PJSUA_CALL_UNHOLD
+        self.reinvite(options)
+
+    def press(self, digit: str, duration_ms: int) -> None:
+        """Press a key by INFO."""
+        param = pj.CallSendDtmfParam()
+        param.method, param.duration, param.digits = pj.PJSUA_DTMF_METHOD_SIP_INFO, duration_ms, digit
+        self.sendDtmf(param)
+
+    def refer(self, target: str) -> None:
+        """Send REFER; `transferred` follows."""
+        self.xfer(target, options_of())
 
     def hang_up_quietly(self) -> None:
         try:

@@ -59,15 +59,14 @@ class Dialog:
         self.hang_up()
 
     def send_info_dtmf(self, digit: str, duration_ms: int) -> None:
-        thread = self._endpoint.thread
-        self._endpoint.command(lambda: thread.press(self.number, digit, duration_ms))
+        self._endpoint.command(lambda thread: thread.call(self.number).press(digit, duration_ms))
 
     async def transfer(self, target: str) -> None:
         thread, limit_s = self._endpoint.thread, self._endpoint.config.transfer_timeout_s
         uri = target_uri(target, f"sip:{self.peer_host}")
         self._transfer = asyncio.get_running_loop().create_future()
         try:
-            await thread.run(lambda: thread.transfer(self.number, f"<{uri}>"))
+            await thread.run(lambda: thread.call(self.number).refer(f"<{uri}>"))
             async with asyncio.timeout(limit_s):
                 status = await self._transfer
         except PjsuaError as e:
@@ -83,13 +82,12 @@ class Dialog:
 
     def hang_up(self, status: int = 0) -> None:
         """BYE, CANCEL or a refusal, whatever fits."""
-        thread = self._endpoint.thread
         if not self._over and self.number:
-            self._endpoint.command(lambda: thread.hang_up(self.number, status))
+            self._endpoint.command(lambda thread: thread.hang_up(self.number, status))
 
-    def give_up(self) -> None:
+    def give_up(self, status: int = 0) -> None:
         """Nobody waits for the answer any more."""
-        self.hang_up()
+        self.hang_up(status)
         if self.leg is not None:
             self.leg.discard()
 
@@ -100,7 +98,7 @@ class Dialog:
         self._renegotiated = asyncio.get_running_loop().create_future()
         description = leg.offer(direction)
         try:
-            await thread.run(lambda: thread.renegotiate(self.number, description))
+            await thread.run(lambda: thread.call(self.number).renegotiate(description))
             async with asyncio.timeout(RENEGOTIATE_S):
                 await self._renegotiated
         except (PjsuaError, TimeoutError, CallFailed) as e:
@@ -194,9 +192,9 @@ class Incoming:
 
     def ring(self) -> None:
         """Send 180 Ringing."""
-        thread, number = self._endpoint.thread, self._dialog.number
+        number = self._dialog.number
         if not self._decided:
-            self._endpoint.command(lambda: thread.answer(number, 180))
+            self._endpoint.command(lambda thread: thread.call(number).respond(180))
 
     async def answer(self) -> RtpLeg:
         """Send 200 OK; returns when the caller has acknowledged it. Raises CallFailed."""
@@ -215,10 +213,10 @@ class Incoming:
             dialog.hang_up(e.status)
             raise CallFailed(e.status, str(e)) from e
         try:
-            await thread.run(lambda: thread.answer(dialog.number, 200, sdp, offers=not offer))
+            await thread.run(lambda: thread.call(dialog.number).respond(200, sdp, offers=not offer))
             await dialog.answered
         except PjsuaError as e:
-            leg.discard()
+            dialog.give_up(500)
             raise CallFailed(500, str(e)) from e
         except (CallFailed, asyncio.CancelledError):
             dialog.give_up()
@@ -227,12 +225,12 @@ class Incoming:
 
     def reject(self, status: int, reason: str = "", retry_after_s: int | None = None) -> None:
         """Refuse the call. Nothing after an answer."""
-        thread, number = self._endpoint.thread, self._dialog.number
+        number = self._dialog.number
         if self._decided:
             return
         self._decided = True
         headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
-        self._endpoint.command(lambda: thread.hang_up(number, status, reason, headers))
+        self._endpoint.command(lambda thread: thread.hang_up(number, status, reason, headers))
 
     async def fail(self) -> None:
         """Whoever had to decide about the call has failed."""

@@ -128,9 +128,9 @@ class PjsuaEndpoint:
         sender = str(Address(local, call.display_name))
         self.sources.hold(flow.host)
         try:
-            await self._invite(dialog, Outgoing(call.target, sender, leg.offer(), name, call.headers))
             if on_progress is not None:
                 on_progress(CallProgress.TRYING)
+            await self._invite(dialog, Outgoing(call.target, sender, leg.offer(), name, call.headers))
             async with asyncio.timeout(call.ring_timeout_s):
                 await dialog.answered
         except TimeoutError:
@@ -180,20 +180,19 @@ class PjsuaEndpoint:
 
     def incoming(self, number: int, invite: str, source: str) -> None:
         host, _, _ = source.rpartition(":")
-        thread = self.thread
         if not self.sources.allows(host.strip("[]")):
             # pjsip cannot be made to say nothing at all.
             log.info("sip call from an unknown source refused", extra={"source": host})
-            self.command(lambda: thread.hang_up(number, 403))
+            self.command(lambda thread: thread.hang_up(number, 403))
             return
         if self.draining:
-            self.command(lambda: thread.hang_up(number, GOODBYE_STATUS, "", {"Retry-After": "10"}))
+            self.command(lambda thread: thread.hang_up(number, GOODBYE_STATUS, "", {"Retry-After": "10"}))
             return
         try:
             request = message.parse(invite.encode())
         except RemoteProtocolError as e:
             status = e.status
-            self.command(lambda: thread.hang_up(number, status))
+            self.command(lambda thread: thread.hang_up(number, status))
             return
         assert isinstance(request, message.Request)
         dialog = Dialog(self, host.strip("[]"))
@@ -247,14 +246,17 @@ class PjsuaEndpoint:
 
     # For the calls
 
-    def command(self, command: Callable[[], None]) -> None:
-        """Run a command whose result matters to nobody; a refusal is logged."""
+    def command(self, command: Callable[[PjThread], None]) -> None:
+        """Run a command whose result matters to nobody; a refusal is logged. Nothing once closed."""
+        thread = self._thread
+        if thread is None or self._closed:
+            return
 
         def done(future: asyncio.Future[None]) -> None:
             if not future.cancelled() and (error := future.exception()) is not None:
                 log.info("pjsua command refused", extra={"error": str(error)})
 
-        self.thread.run(command).add_done_callback(done)
+        thread.run(lambda: command(thread)).add_done_callback(done)
 
     def start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """A task that ends with the endpoint."""

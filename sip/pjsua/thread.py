@@ -2,9 +2,10 @@
 
 pjsip calls back in the thread that polls it, which is ours; media it has none (see the package). Rules that
 keep it from taking the process down (each was seen to): only this thread calls it; a `Call` stays in
-a table until pjsip is done with it, and is dropped outside of callbacks; no exception leaves a callback,
-since its traceback would keep objects alive; nothing is referenced any more when the library is
-destroyed. So the loop sees numbers and strings only, never an object of the library.
+a table until pjsip reports its end, and is dropped right then: later its place may be another call's,
+which the destructor would hang up; no exception leaves a callback, since its traceback would keep
+objects alive; nothing is referenced any more when the library is destroyed. So the loop sees numbers
+and strings only, never an object of the library.
 """
 
 import asyncio
@@ -90,7 +91,7 @@ class PjThread:
         """Codecs that this build knows, as NAME/audio rate: it refuses descriptions with others."""
         self.port = 0
         self.calls: dict[int, Call] = {}
-        self._ended: list[Call] = []
+        self._used = False  # a call has ended since the bridge turned
         self._accounts: dict[str, Account] = {}  # by trunk; "" for calls of no trunk
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
@@ -141,21 +142,12 @@ class PjThread:
         options.opt.audioCount, options.opt.videoCount = 1, 0
         if not call.trunk:
             options.txOption.localUri = call.local
-        self.calls[made.number] = made
+        self.calls[number] = made
         try:
             made.makeCall(call.target, options)
         except pj.Error:
-            del self.calls[made.number]
-            self._ended.append(made)
+            del self.calls[number]
             raise
-
-    def answer(self, number: int, status: int, description: str = "", *, offers: bool = False) -> None:
-        """Send a provisional or the final positive answer; `offers` if the caller has not."""
-        call = self.calls[number]
-        call.local, call.awaits_answer = description, offers
-        options = options_of(status)
-        options.opt.audioCount, options.opt.videoCount = 1, 0
-        call.answer(options)
 
     def hang_up(
         self, number: int, status: int = 0, reason: str = "", headers: Mapping[str, str] | None = None
@@ -165,24 +157,9 @@ class PjThread:
         if call is not None:
             call.hangup(options_of(status, reason, headers))
 
-    def renegotiate(self, number: int, description: str) -> None:
-        """Send a re-INVITE with our description."""
-        call = self.calls[number]
-        call.local = description
-        options = pj.CallOpParam(True)
-        options.opt.audioCount, options.opt.videoCount = 1, 0
-        options.opt.flag = pj.PJSUA_CALL_UNHOLD
-        call.reinvite(options)
-
-    def press(self, number: int, digit: str, duration_ms: int) -> None:
-        """Press a key by INFO."""
-        param = pj.CallSendDtmfParam()
-        param.method, param.duration, param.digits = pj.PJSUA_DTMF_METHOD_SIP_INFO, duration_ms, digit
-        self.calls[number].sendDtmf(param)
-
-    def transfer(self, number: int, target: str) -> None:
-        """Send REFER; `transferred` follows."""
-        self.calls[number].xfer(target, options_of())
+    def call(self, number: int) -> Call:
+        """The call, for a command to work on; not to be kept."""
+        return self.calls[number]
 
     # The thread
 
@@ -217,10 +194,9 @@ class PjThread:
 
     def _poll(self) -> None:
         self._endpoint.libHandleEvents(POLL_MS)
-        if self._ended:
-            assert self._bridge is not None
+        if self._used and self._bridge is not None:
+            self._used = False
             self._bridge.turn()
-            self._ended.clear()  # outside of their callbacks
 
     def _work(self) -> bool:
         while True:
@@ -295,7 +271,6 @@ class PjThread:
     def _destroy(self) -> None:
         """Free the library; until then nothing of it may be referenced, not even by a local variable."""
         self.calls.clear()
-        self._ended.clear()
         self._shut_accounts()
         self._accounts.clear()
         self._bridge = None
@@ -336,9 +311,8 @@ class PjThread:
         self.tell(self.events.incoming, call.number, invite, source)
 
     def ended(self, number: int) -> None:
-        call = self.calls.pop(number, None)
-        if call is not None:
-            self._ended.append(call)
+        self.calls.pop(number, None)
+        self._used = True
 
 
 class _Frame(ctypes.Structure):

@@ -1,6 +1,7 @@
 """pjsua2 and our own user agent talk to each other: two independent stacks over loopback sockets."""
 
 import asyncio
+import ctypes
 import gc
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pjsua2
 import pytest
 
 from media.errors import MissingExtra, TransferError
@@ -284,6 +286,43 @@ def test_as_many_calls_as_the_build_holds_and_busy_beyond(caplog: pytest.LogCapt
 
     asyncio.run(call())
     assert "holds few calls" in caplog.text
+
+
+def test_a_call_in_the_place_of_one_that_has_just_ended_lives() -> None:
+    """More callers than places: each end of a call is followed by a new one at once."""
+
+    async def storm() -> None:
+        async with stacks() as both:
+            statuses: set[int] = set()
+
+            async def caller() -> None:
+                for _ in range(20):
+                    try:
+                        leg, _ = await dial(both.own, both.pjsua)
+                    except CallFailed as e:
+                        statuses.add(e.status)
+                    else:
+                        await leg.hangup(HangupCause.NORMAL)
+
+            await asyncio.gather(*(caller() for _ in range(8)))
+            assert statuses <= {486}
+            await until(lambda: both.pjsua.calls == both.own.calls == 0)
+
+    asyncio.run(storm())
+
+
+def test_nothing_of_a_call_is_left_in_the_librarys_media_plane() -> None:
+    async def call() -> None:
+        async with stacks() as both:
+            for _ in range(3):
+                leg, _ = await dial(both.own, both.pjsua)
+                await leg.hangup(HangupCause.NORMAL)
+            await until(lambda: both.pjsua.calls == 0)
+            library = ctypes.CDLL(pjsua2._pjsua2.__file__)
+            await asyncio.sleep(0.1)
+            assert await both.pjsua.thread.run(library.pjsua_conf_get_active_ports) == 1  # its own
+
+    asyncio.run(call())
 
 
 def test_closing_hangs_up_what_is_left() -> None:
