@@ -2,8 +2,9 @@
 
 Each kind of answer has its decoder (grammar, digits, n-gram), and a free loop of phones runs beside
 them. How much likelier the sound is as the answer than as any phones at all, per frame, says whether
-the answer was really said: log-likelihood ratio, in pocketsphinx' scaled logarithms. Speech that is
-none of the answers is thus rejected instead of being forced into the nearest of them.
+the answer was really said: log-likelihood ratio, in pocketsphinx' scaled logarithms. Nor may the answer
+pass over loud frames as silence in which the loop hears phones. Speech that is none of the answers is
+thus rejected instead of being forced into the nearest of them.
 
 Nothing of one utterance stays for the next but the cepstral mean (the line's and the speaker's colour
 and level), which the caller of this module keeps with the call.
@@ -15,7 +16,7 @@ import warnings
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ NARROWBAND = Path(__file__).parent.parent / "data" / "narrowband-mllr.txt"
 
 _LOOP = "phones"
 _SCALE = 1024  # pocketsphinx shifts its scores by 10 bits
+_SILENT = frozenset({"<s>", "</s>", "<sil>", "SIL", "[NOISE]", "+NSN+", "[SPEECH]", "+SPN+"})
+_LOUD = 0.1  # of the loudest frames: 20 dB
+_ABOVE_FLOOR = 3.2  # times the quietest frames: 10 dB
 _FSG_WEIGHT = 6.5  # language weight of grammars, pocketsphinx' default; multiplies log(wip) too
 
 
@@ -86,6 +90,7 @@ class Ears:
         self._loop.activate_search(_LOOP)
         self._mean = self._loop.get_cmn()  # the model's own
         self._active: list[tuple[Reader, Any]] = []
+        self._levels: list[int] = []  # by 10 ms frame: sum of magnitudes
 
     def _decoder(self, kind: Kind) -> Any:
         """The decoder for one kind of answer, with all grammars or n-grams of the flow."""
@@ -101,7 +106,8 @@ class Ears:
                 decoder.add_lm_file("general", get_model_path("en-us/en-us.lm.bin"))
         else:
             wip = self._config.digits_wip if kind is Kind.DIGITS else self._config.phrase_wip
-            decoder = self._make(wip=wip)
+            # Open counts of digits have huge lattices (130 ms), whose best path is the first one anyhow.
+            decoder = self._make(wip=wip, bestpath=kind is not Kind.DIGITS)
             for search, text in self._plan.grammars[kind].items():
                 decoder.add_jsgf_string(search, text)
         self._decoders[kind] = decoder
@@ -120,6 +126,7 @@ class Ears:
 
     def begin(self, readers: tuple[Reader, ...], mean: str | None) -> None:
         """A new utterance. `mean` is what `finish` left of the call's last one."""
+        self._levels = []
         self._active = [(reader, self._decoder(reader.kind)) for reader in readers]
         for reader, decoder in self._active:
             decoder.activate_search(reader.search)
@@ -132,7 +139,9 @@ class Ears:
             decoder.start_utt()
 
     def hear(self, pcm: bytes) -> None:
-        """The next audio, at the rate given to the constructor."""
+        """The next audio, whole 10 ms frames, at the rate given to the constructor."""
+        samples, step = array("h", pcm), self.rate // 100
+        self._levels += [sum(map(abs, samples[at : at + step])) for at in range(0, len(samples), step)]
         wide = to_model_rate(pcm, self.rate)
         for decoder in self._running():
             decoder.process_raw(wide)
@@ -160,19 +169,22 @@ class Ears:
 
     def _judge(self, *, partial: bool) -> Heard:
         """Complete answers come before free speech, likelier ones before others."""
-        loop = self._loop.hyp()
-        frames = self._loop.n_frames()
+        loop, frames = self._loop.hyp(), self._loop.n_frames()
         if loop is None or not frames:
             return NOTHING
         background = _log(loop.score)
-        judged = [self._weigh(r, d, background, frames, partial=partial) for r, d in self._active]
-        answers = [h for h, (r, _) in zip(judged, self._active, strict=True) if r.kind is not Kind.FREE]
-        free = [h for h, (r, _) in zip(judged, self._active, strict=True) if r.kind is Kind.FREE]
-        for group in (answers, free):
-            accepted = [h for h in group if not h.rejected and h.text]
+        loud = frozenset[int]() if partial else self._loud_phones(frames)
+        groups: tuple[list[Heard], list[Heard]] = ([], [])
+        for reader, decoder in self._active:
+            heard = self._weigh(reader, decoder, background, frames, partial=partial)
+            if not heard.rejected and self._leaves_out(decoder, loud):
+                heard = replace(heard, rejected=True, confidence=0.0)
+            groups[reader.kind is Kind.FREE].append(heard)
+        for group in groups:
+            accepted = [heard for heard in group if not heard.rejected]
             if accepted:
-                return max(accepted, key=lambda h: h.confidence or 0.0)
-        closest = max(judged, key=lambda h: -math.inf if h.ratio is None else h.ratio, default=NOTHING)
+                return max(accepted, key=lambda heard: heard.confidence or 0.0)
+        closest = max((*groups[0], *groups[1]), key=lambda heard: heard.confidence or 0.0, default=NOTHING)
         return Heard("", closest.confidence, rejected=True, ratio=closest.ratio)
 
     def _weigh(self, reader: Reader, decoder: Any, background: float, frames: int, *, partial: bool) -> Heard:
@@ -186,15 +198,33 @@ class Ears:
             excess = math.log(self._config.digits_wip / self._config.phrase_wip)
             score -= len(words) * _FSG_WEIGHT * excess / _SCALE
         ratio = (score - background) / frames
+        # The ratio sways while words are under way: a partial may be a little unlikelier than a final.
+        least = reader.threshold - (self._config.confidence_scale if partial else 0.0)
         margin = (ratio - reader.threshold) / self._config.confidence_scale
         confidence = 1 / (1 + math.exp(-max(-60.0, min(60.0, margin))))
         text = hypothesis.hypstr if partial else reader.originals.get(hypothesis.hypstr, hypothesis.hypstr)
         complete = partial and reader.matcher is not None and reader.matcher.complete(words)
-        # The ratio sways while words are under way: a partial may be a little unlikelier than a final.
-        least = reader.threshold - (self._config.confidence_scale if partial else 0.0)
-        # Where no sentence survives the search, pocketsphinx gives out the beginning of one.
-        whole = partial or reader.matcher is None or reader.matcher.accepts(words)
-        return Heard(text, confidence if whole else 0.0, ratio < least or not whole, complete, ratio)
+        return Heard(text, confidence, ratio < least, complete, ratio)
+
+    def _loud_phones(self, frames: int) -> frozenset[int]:
+        """Frames in which the loop hears phones, and loud ones: noise is full of faint phones."""
+        levels = self._levels[:frames]
+        if not levels:
+            return frozenset()
+        ranked = sorted(levels)
+        least = max(_LOUD * ranked[len(ranked) * 95 // 100], _ABOVE_FLOOR * ranked[len(ranked) // 10])
+        return frozenset(n for n in _voiced(self._loop) if n < len(levels) and levels[n] >= least)
+
+    def _leaves_out(self, decoder: Any, loud: frozenset[int]) -> bool:
+        """Whether the hypothesis passes over too many of the `loud` frames."""
+        return len(loud.difference(_voiced(decoder))) > self._config.unexplained * len(loud)
+
+
+def _voiced(decoder: Any) -> Iterator[int]:
+    """Frames that the decoder takes for speech."""
+    for segment in decoder.seg():
+        if segment.word not in _SILENT:
+            yield from range(segment.start_frame, segment.end_frame + 1)
 
 
 def _log(score: float) -> float:

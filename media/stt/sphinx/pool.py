@@ -160,6 +160,7 @@ class Pool:
         orphans = list(slot.utterances.values())
         slot.utterances.clear()
         for utterance in orphans:
+            self._where[utterance.number] = None
             utterance.rewind()
             if utterance.replays > self._config.max_replays:
                 self._give_up(utterance, "workers die over it")
