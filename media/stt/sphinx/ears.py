@@ -204,7 +204,9 @@ class Ears:
         confidence = 1 / (1 + math.exp(-max(-60.0, min(60.0, margin))))
         text = hypothesis.hypstr if partial else reader.originals.get(hypothesis.hypstr, hypothesis.hypstr)
         complete = partial and reader.matcher is not None and reader.matcher.complete(words)
-        return Heard(text, confidence, ratio < least, complete, ratio)
+        # Where no sentence survives the search, pocketsphinx gives out the beginning of one.
+        whole = partial or reader.matcher is None or reader.matcher.accepts(words)
+        return Heard(text, confidence if whole else 0.0, ratio < least or not whole, complete, ratio)
 
     def _loud_phones(self, frames: int) -> frozenset[int]:
         """Frames in which the loop hears phones, and loud ones: noise is full of faint phones."""
