@@ -4,6 +4,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PYTHON ?= python3
 EXTRAS ?= embedded
+CONSTRAINTS ?= constraints.txt
+PIP_INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
@@ -17,16 +19,14 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("voicegw needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python cannot make a virtual environment here. On Debian: apt-get install python3-venv" >&2; exit 2; }
 
-$(STAMP): setup.cfg pyproject.toml | $(VENV)/bin/python
+$(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@echo "Installing voicegw into $(VENV) (a minute or two the first time)"
-	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
 	@touch $@
 
-$(DEV): setup.cfg pyproject.toml | $(VENV)/bin/python
+$(DEV): setup.cfg pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@echo "Installing voicegw and its development tools into $(VENV) (a few minutes the first time)"
-	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@ $(STAMP)
 
 setup: $(STAMP) ## Prepare .venv with everything `make run` needs
