@@ -1,0 +1,92 @@
+"""baresip as a telephone: a WAV file is its microphone, and it is driven over its own control port."""
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CONFIG = """\
+module_path /usr/lib/baresip/modules
+module g711.so
+module aufile.so
+module ctrl_tcp.so
+module_tmp account.so
+module_app menu.so
+sip_listen 127.0.0.1:0
+audio_source aufile,{folder}/said.wav
+audio_player aufile,{folder}/heard.wav
+audio_alert aufile,{folder}/alert.wav
+ctrl_tcp_listen 127.0.0.1:{port}
+"""
+
+
+class Baresip:
+    """A running baresip. `said.wav` in its folder is what it says."""
+
+    def __init__(self, folder: Path, caller: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        (folder / "config").write_text(CONFIG.format(folder=folder, port=port))
+        (folder / "accounts").write_text(
+            f"<sip:{caller}@127.0.0.1;transport=udp>;regint=0;audio_codecs=pcmu\n"
+        )
+        (folder / "contacts").write_text("")
+        self._log = folder / "log"
+        with self._log.open("w") as log:
+            command = ["baresip", "-f", str(folder)]
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._control = self._connected(port)
+        self.events: list[str] = []
+        self._unread = b""
+
+    def _connected(self, port: int) -> socket.socket:
+        for _ in range(100):
+            assert self.process.poll() is None, self._log.read_text()
+            try:
+                control = socket.create_connection(("127.0.0.1", port))
+                control.settimeout(0.05)
+                return control
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError(self._log.read_text())
+
+    def command(self, name: str, argument: str = "") -> None:
+        """One of its long commands: dial, sndcode (keys), hangup, quit. A netstring of JSON."""
+        message = json.dumps({"command": name, "params": argument, "token": name})
+        self._control.sendall(f"{len(message)}:{message},".encode())
+
+    def wait(self, seconds: float, event: str = "") -> bool:
+        """So long, or until this happens."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._read()
+            if event and event in self.events:
+                return True
+        return False
+
+    def _read(self) -> None:
+        try:
+            self._unread += self._control.recv(65536)
+        except TimeoutError:
+            return
+        while b":" in self._unread:
+            length, _, rest = self._unread.partition(b":")
+            if len(rest) <= int(length):
+                return
+            message, self._unread = json.loads(rest[: int(length)]), rest[int(length) + 1 :]
+            if "type" in message:
+                self.events.append(message["type"])
+
+
+@contextmanager
+def baresip(folder: Path, caller: str) -> Iterator[Baresip]:
+    """Ended with the block."""
+    phone = Baresip(folder, caller)
+    try:
+        yield phone
+    finally:
+        phone.process.terminate()
+        phone.process.wait(10)

@@ -1,0 +1,17 @@
+"""Programs that tests drive. On a build machine (CI set) one that is missing fails the test; else it is
+left out, with a word on how to get it."""
+
+import os
+import shutil
+
+import pytest
+
+PACKAGES = {"sipp": "sip-tester"}  # Debian's, where it is called otherwise
+
+
+def need(*programs: str) -> None:
+    """Leave out, or fail, the test that cannot run without these."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        packages = " ".join(PACKAGES.get(program, program) for program in missing)
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"not installed: apt install {packages}")
