@@ -29,7 +29,7 @@ class Line:
     kind: Literal["say", "wav", "dtmf"]
     text: str  # the words, the file, the keys
     start_ms: int  # first sound
-    end_ms: int  # last sound
+    end_ms: int  # last sound; of keys: when the last one was pressed
     over_bot: bool = False  # the bot was speaking when we began
 
 

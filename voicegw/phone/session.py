@@ -213,10 +213,12 @@ class PhoneSession:
     async def _press(self, digits: str) -> None:
         start, over_bot = self._now, self._bot_since is not None
         self._leg.send_dtmf(digits)
-        line = Line("dtmf", digits, start, start + KEY_MS * len(digits), over_bot)
+        length = KEY_MS * len(digits)
+        # Who waits for one key only answers while it is still held down.
+        line = Line("dtmf", digits, start, start + length - KEY_MS, over_bot)
         self.record.lines.append(line)
-        await self._until(lambda: False, KEY_MS * len(digits))
-        self._tell(Happening(line.start_ms, "line", f"[{digits}]", line.end_ms - line.start_ms))
+        await self._until(lambda: False, length)
+        self._tell(Happening(line.start_ms, "line", f"[{digits}]", length))
 
     async def _linger(self, script: Script) -> None:
         """Hear the last answer out. Where the bot is to hang up, it is given the time."""

@@ -14,7 +14,9 @@ from voicegw.errors import StartError
 async def phone_endpoint(stack: str) -> AsyncIterator[SipEndpoint]:
     """An endpoint on free ports, closed with the block. Raises StartError, MissingExtra."""
     media = RtpMedia(RtpConfig(first_port=0, last_port=0), Metronome())
-    endpoint = _make(stack, SipConfig(port=0, user="phone", user_agent="voicegw phone"), media)
+    # All addresses: from one bound to loopback nothing reaches another machine. Only whom we call is heard.
+    config = SipConfig(host="0.0.0.0", port=0, user="phone", user_agent="voicegw phone")
+    endpoint = _make(stack, config, media)
     try:
         await endpoint.start(_refuse)
     except OSError as error:

@@ -73,6 +73,18 @@ def test_a_call_that_nobody_takes(stack: str) -> None:
     assert caught.value.status == 486
 
 
+def test_the_phone_can_call_other_machines() -> None:
+    """Bound to 127.0.0.1 alone, nothing that it sends would leave this one."""
+
+    async def scenario() -> None:
+        async with phone_endpoint("own") as phone:
+            port = int(phone.uri.rpartition(":")[2])
+            _, writer = await asyncio.open_connection("127.0.0.2", port)
+            writer.close()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_call_that_takes_too_long_is_ended(stack: str) -> None:
     async def scenario() -> Call:

@@ -109,6 +109,12 @@ def test_keys_are_a_turn_like_any_other() -> None:
     assert record.lines[1].start_ms - record.utterances()[1].end_ms == pytest.approx(1500, abs=60)
 
 
+def test_an_answer_that_comes_while_the_key_is_held_down_counts() -> None:
+    leg = BotLeg([GREETING, "You pressed one."], latency_ms=40)
+    record = Call(leg, Script((Press("1"),))).live()
+    assert record.latencies() == [pytest.approx(40, abs=60)]
+
+
 def test_a_bot_that_hangs_up_ends_the_call() -> None:
     script = Script((Say("goodbye"),), Expect(hangup="bot"))
     record = Call(BotLeg([GREETING, "Bye."], hangs_up_after=2), script).live()
