@@ -10,7 +10,10 @@ Starts `bench.server` in a process of its own, puts N callers on the line (bench
     response p50/p95       ms, caller's last sound to the bot's first, seen by the caller (holds 500 ms of
                            waiting for the end of the turn)
 
+    understood             turns that the recogniser accepted, with `--real`
+
     .venv/bin/python -m bench.calls --calls 1,16,50,100 --seconds 60
+    .venv/bin/python -m bench.calls --real --cores , --calls 1,8,16,24
 """
 
 import argparse
@@ -19,7 +22,6 @@ import json
 import os
 import resource
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,21 +34,30 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.sipcaller import Caller, Crowd
+from bench.sipcaller import Caller, Crowd, sentences
 
 TICKS = os.sysconf("SC_CLK_TCK")
 LATE_MS = 40
 
 
+def family(pid: int) -> list[int]:
+    """A process and its descendants: recognisers work in processes of their own."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(member for child in children for member in family(int(child)))]
+
+
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """User and system time of a process and its descendants, all threads."""
+    total = 0
+    for member in family(pid):
+        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
 
 
 def rss_mb(pid: int) -> float:
-    """Resident memory."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    """Resident memory of all of them; shared pages count for each."""
+    pages = sum(int(Path(f"/proc/{member}/statm").read_text().split()[1]) for member in family(pid))
     return pages * resource.getpagesize() / 1e6
 
 
@@ -69,6 +80,8 @@ class Row:
     answers: list[float]
     stops: list[float]
     responses: list[float]
+    turns: int
+    understood: int
 
     def cells(self) -> list[str]:
         gaps, answers, stops, responses = self.gaps, self.answers, self.stops, self.responses
@@ -81,22 +94,26 @@ class Row:
             f"{percentile(answers, 0.5):.1f} / {percentile(answers, 0.99):.1f} ({len(answers)})",
             f"{percentile(stops, 0.5):.1f} / {percentile(stops, 0.99):.1f} ({len(stops)})",
             f"{percentile(responses, 0.5):.0f} / {percentile(responses, 0.95):.0f}",
+            f"{self.understood}/{self.turns}",
         ]
 
 
 HEADERS = ["good", "CPU ms/call-s", "RSS MB", "late", "gap ms 50/99/max", "answer ms 50/99 (n)"]
-HEADERS += ["stop ms 50/99 (n)", "response ms 50/95"]
+HEADERS += ["stop ms 50/99 (n)", "response ms 50/95", "understood"]
 
 
 class Server:
     """The process under test."""
 
-    def __init__(self, port: int, folder: Path, core: str) -> None:
+    def __init__(self, port: int, folder: Path, core: str, *, real: bool) -> None:
         command = [sys.executable, "-m", "bench.server", "--sip-port", str(port)]
         command += ["--http-port", str(port + 1), "--data-dir", str(folder)]
+        command += ["--real"] if real else []
         if core:
             command = ["taskset", "-c", core, *command]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.startswith("voicegw ready"):
@@ -110,11 +127,9 @@ class Server:
             raise SystemExit("the server did not stop cleanly")
 
 
-async def load(
-    server: Server, port: int, calls: int, seconds: float, plan: str
-) -> tuple[Crowd, float, float]:
-    """Put `calls` on the line; returns them, the CPU seconds a call-second, and memory in MB."""
-    crowd, all_talk = Crowd(("127.0.0.1", port), calls, plan), asyncio.Event()
+async def load(server: Server, crowd: Crowd, seconds: float) -> tuple[float, float]:
+    """Put the crowd on the line; returns the CPU seconds a call-second, and memory in MB."""
+    all_talk, calls = asyncio.Event(), len(crowd.callers)
 
     async def measure() -> tuple[float, float]:
         await all_talk.wait()
@@ -126,7 +141,7 @@ async def load(
     async with asyncio.TaskGroup() as group:
         measuring = group.create_task(measure())
         group.create_task(crowd.run(seconds, 50, all_talk.set))
-    return crowd, *measuring.result()
+    return measuring.result()
 
 
 def lateness_ms(caller: Caller) -> list[float]:
@@ -167,6 +182,7 @@ def report(crowd: Crowd, cpu: float, memory: float, folder: Path) -> Row:
         for e in remains[c.call_id]
         if e["event"] == "latency"
     ]
+    turns = [e for c in good for e in remains[c.call_id] if e["event"] == "turn"]
     gaps = [
         (b[0] - a[0]) * 1000
         for c in good
@@ -182,20 +198,24 @@ def report(crowd: Crowd, cpu: float, memory: float, folder: Path) -> Row:
         answers,
         [stop for c in good for stop in stop_ms(c, remains[c.call_id])],
         [r * 1000 for c in good for r in c.heard.responses],
+        len(turns),
+        sum(not turn["rejected"] for turn in turns),
     )
 
 
-def run(loads: list[int], seconds: float, plan: str, cores: tuple[str, str]) -> list[Row]:
+def run(loads: list[int], seconds: float, plan: str, cores: tuple[str, str], *, real: bool) -> list[Row]:
     """Measure each load against a fresh server."""
+    said = sentences("hours*.ulaw" if real else "u*.ulaw")
     if cores[1]:
         os.sched_setaffinity(0, {int(cores[1])})
     rows = []
     for n, calls in enumerate(loads):
         with tempfile.TemporaryDirectory(prefix="voicegw-bench-") as name:
             port = 15060 + 10 * n
-            server = Server(port, Path(name), cores[0])
+            server = Server(port, Path(name), cores[0], real=real)
+            crowd = Crowd(("127.0.0.1", port), calls, plan, said)
             try:
-                crowd, cpu, memory = uvloop.run(load(server, port, calls, seconds, plan))
+                cpu, memory = uvloop.run(load(server, crowd, seconds))
             finally:
                 server.stop()
             rows.append(report(crowd, cpu, memory, Path(name)))
@@ -220,13 +240,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--plan", default="AB", help="what callers do with answers: A listen, B interrupt")
     parser.add_argument("--cores", default="0,1", help="server's and callers' core; empty: any")
+    parser.add_argument("--real", action="store_true", help="engines and flow of the defaults, not fakes")
     options = parser.parse_args()
     cores = (options.cores.split(",") + ["", ""])[:2]
-    rows = run(
-        [int(n) for n in options.calls.split(",")], options.seconds, options.plan, (cores[0], cores[1])
-    )
-    load_1m = statistics.mean(os.getloadavg()[:1])
-    show(rows, f"voicegw, engines faked, {options.seconds:.0f} s a row; load average {load_1m:.1f}")
+    loads = [int(n) for n in options.calls.split(",")]
+    rows = run(loads, options.seconds, options.plan, (cores[0], cores[1]), real=options.real)
+    kind = "everything real" if options.real else "engines faked"
+    show(rows, f"voicegw, {kind}, {options.seconds:.0f} s a row; load average {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

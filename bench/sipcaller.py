@@ -21,7 +21,11 @@ RTP = struct.Struct("!BBHII")
 SILENT = frozenset(b"\xff\x7f\xfe\x7e")  # mu-law of 0 and its neighbours
 FRAME = 160  # samples, bytes
 SLOTS = 4
-SENTENCES = [path.read_bytes() for path in sorted((Path(__file__).parent / "speech").glob("u*.ulaw"))]
+
+
+def sentences(pattern: str) -> list[bytes]:
+    """What callers say: mu-law files of bench/speech."""
+    return [path.read_bytes() for path in sorted((Path(__file__).parent / "speech").glob(pattern))]
 
 
 def audible(payload: bytes) -> bool:
@@ -109,7 +113,8 @@ class Caller(asyncio.DatagramProtocol):
             self._speak(now)
 
     def _speak(self, now: float) -> None:
-        sentence = SENTENCES[(self.number + self._turns) % len(SENTENCES)]
+        said = self.crowd.said
+        sentence = said[(self.number + self._turns) % len(said)]
         self._line = (sentence[i : i + FRAME].ljust(FRAME, b"\xff") for i in range(0, len(sentence), FRAME))
         self._spoke_until = now + len(sentence) / 8000
         self._turns += 1
@@ -118,8 +123,8 @@ class Caller(asyncio.DatagramProtocol):
 class Crowd(asyncio.DatagramProtocol):
     """All callers of a run, and their signalling on one socket."""
 
-    def __init__(self, target: tuple[str, int], calls: int, plan: str) -> None:
-        self.target, self.plan = target, plan
+    def __init__(self, target: tuple[str, int], calls: int, plan: str, said: list[bytes]) -> None:
+        self.target, self.plan, self.said = target, plan, said
         self.callers = [Caller(self, n) for n in range(calls)]
         self._by_id = {caller.call_id: caller for caller in self.callers}
         self._transport: asyncio.DatagramTransport | None = None

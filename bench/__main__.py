@@ -1,0 +1,44 @@
+"""All measurements, one after the other: `make bench`, about 10 minutes on an idle machine.
+
+    make bench                      everything
+    make bench ARGS=--quick         a look, 2 minutes: short runs, figures of little weight
+    .venv/bin/python -m bench.calls --help      one of them, with its options
+
+Read ratios and medians, not third digits: machines are shared, and the same run differs by up to 40 %.
+"""
+
+import argparse
+import subprocess
+import sys
+
+FULL = [
+    ["bench.calls", "--calls", "1,16,50,100", "--seconds", "60"],
+    ["bench.calls", "--real", "--cores", ",", "--calls", "1,8,16", "--seconds", "40", "--plan", "A"],
+    ["bench.rtp_legs", "--calls", "16,100", "--seconds", "20"],
+    ["bench.recorder"],
+    ["bench.speech"],
+]
+QUICK = [
+    ["bench.calls", "--calls", "16,50", "--seconds", "15"],
+    ["bench.calls", "--real", "--cores", ",", "--calls", "4", "--seconds", "20", "--plan", "A"],
+    ["bench.recorder"],
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    failed = []
+    for arguments in QUICK if parser.parse_args().quick else FULL:
+        print(f"\n== python -m {' '.join(arguments)}", flush=True)
+        if subprocess.run([sys.executable, "-m", *arguments], check=False).returncode:
+            failed.append(arguments[0])
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
