@@ -81,7 +81,7 @@ class Ears:
 
     def __init__(self, plan: Plan, config: Config, rate: int) -> None:
         """8000 Hz gets the adaptation to the telephone band. Raises RuntimeError."""
-        self._plan, self._config, self.rate = plan, config, rate
+        self.plan, self._config, self.rate = plan, config, rate
         self._decoders: dict[Kind, Any] = {}
         for kind in {r.kind for index, readers in plan.readers.items() if index != OPEN for r in readers}:
             self._decoder(kind)
@@ -99,24 +99,24 @@ class Ears:
             return decoder
         if kind is Kind.FREE:
             decoder = self._make(lw=self._config.free_weight)
-            for search, text in self._plan.models.items():
+            for search, text in self.plan.models.items():
                 with _in_memory(text) as path:
                     decoder.add_lm_file(search, path)
-            if self._plan.general:
+            if self.plan.general:
                 decoder.add_lm_file("general", get_model_path("en-us/en-us.lm.bin"))
         else:
             wip = self._config.digits_wip if kind is Kind.DIGITS else self._config.phrase_wip
             # Open counts of digits have huge lattices (130 ms), whose best path is the first one anyhow.
             decoder = self._make(wip=wip, bestpath=kind is not Kind.DIGITS)
-            for search, text in self._plan.grammars[kind].items():
+            for search, text in self.plan.grammars[kind].items():
                 decoder.add_jsgf_string(search, text)
         self._decoders[kind] = decoder
         return decoder
 
     def _make(self, **settings: float) -> Any:
         mllr = str(NARROWBAND) if self._config.mllr and self.rate < RATE else None
-        with _in_memory(self._plan.dictionary) as small:
-            words = str(CMUDICT) if self._plan.general else small
+        with _in_memory(self.plan.dictionary) as small:
+            words = str(CMUDICT) if self.plan.general else small
             # fwdflat is a second pass: 60 ms after the end of speech for 2 % fewer word errors.
             fixed = {"dict": words, "mllr": mllr, "lm": None, "fwdflat": False, "loglevel": "FATAL"}
             # Lines that are digitally silent between words (softphones, gateways) have no noise floor, which
