@@ -86,7 +86,7 @@ def mu_law(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
     exponent = np.floor(np.log2(magnitude)).astype(np.int32) - 7
     mantissa = (magnitude >> (exponent + 3)) & 15
     decoded = (((mantissa << 3) + 132) << exponent) - 132
-    return np.where(x < 0, -decoded, decoded).astype(np.int16)
+    return np.asarray(np.where(x < 0, -decoded, decoded), dtype=np.int16)
 
 
 def over_the_line(

@@ -14,21 +14,25 @@ class Config:
     of the time. Above it, new calls are refused instead of all calls becoming slow."""
     mllr: bool = True
     """Adapt the acoustic model to the telephone band (8 kHz calls only). Off: 3 times the word errors."""
-    reject: float = -0.0020
-    """Least log-likelihood ratio per 10 ms frame of a grammar result against the free phone loop. People
-    who say what is expected lie at -0.0013..-0.0005, other speech mostly below -0.0024. Nearer 0 rejects
-    more; -1 accepts everything."""
+    reject: float = -0.038
+    """Least log-likelihood ratio of an answer (phrases, grammar) against the free phone loop, over the
+    square root of its 10 ms frames of speech: so it does not hang on how much silence is around a word, and
+    "yes" is judged as fairly as a sentence. Recorded people who say what is expected lie above -0.035, 94 % of
+    foreign sentences below; synthetic voices a little lower. Nearer 0 rejects more; -1 accepts everything."""
     digits_reject: float = -0.0023
-    """The same for strings of digits, which fit looser: 2 % of right ones and 93 % of others fall below."""
+    """The same for strings of digits, per frame: 2 % of right ones and 93 % of others fall below."""
     free_reject: float = -0.0027
-    """The same for free sentences (n-gram): half-way between sentences of the domain and other speech."""
+    """The same for free sentences (n-gram), per frame: half-way between sentences of the domain and other
+    speech."""
     unexplained: float = 0.3
     """Share of the loud speech, 0..1, that an answer may leave out as silence. A grammar with a short phrase
     hears "goodbye" and then 3 s of silence in any long sentence; without this 6-20 % of foreign sentences
     pass the ratio, with it 1-2 %. Right answers leave out at most 0.05, 0.25 on a noisy line."""
     confidence_scale: float = 0.0003
     """Confidence = 1 / (1 + exp(-(ratio - threshold) / scale)): 0.5 at the threshold, 0.98 for a typical
-    right answer. Larger is flatter."""
+    right answer. Larger is flatter. For ratios per frame."""
+    answer_scale: float = 0.0045
+    """The same for answers, whose ratio is per square root of frames."""
     phrase_wip: float = 1e-2
     """Word insertion probability in grammars, 0..1. Under 1e-3 short words get lost (2.9 % -> 7.9 % errors);
     over 0.1 they multiply. Digits of a fixed count use it too."""

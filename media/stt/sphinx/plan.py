@@ -5,7 +5,7 @@ run side by side, and the phone loop tells which of them to believe.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from io import StringIO
 
@@ -35,14 +35,15 @@ class Reader:
 
     kind: Kind
     search: str  # name of the grammar or n-gram in its decoder
-    threshold: float  # least log-likelihood ratio per frame
+    threshold: float  # least log-likelihood ratio
     matcher: Matcher | None = None
     originals: dict[str, str] = field(default_factory=dict)  # spoken -> as the flow writes it
+    per_frame: bool = True  # the ratio is per frame; else per square root of the frames with speech
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Least log-likelihood ratio per frame, by what is read."""
+    """Least log-likelihood ratio, by what is read."""
 
     phrases: float
     digits: float
@@ -98,24 +99,23 @@ class _Builder:
         while root in rules:
             root += "_"
         grammar = jsgf.Grammar(root, {root: jsgf.Choice(tuple(options)), **rules})
-        return self._grammar(Kind.GRAMMAR, f"answers{index}", grammar, self._thresholds.phrases, originals)
+        reader = self._grammar(Kind.GRAMMAR, f"answers{index}", grammar, self._thresholds.phrases)
+        return replace(reader, originals=originals, per_frame=False)
 
     def _digits(self, index: int, count: tuple[int, int], *, alone: bool) -> Reader:
         fewest, most = count
         # Where the count is known, insertions are impossible, and the decoder of phrases errs less.
         kind = Kind.GRAMMAR if fewest == most and alone else Kind.DIGITS
-        return self._grammar(kind, f"digits{index}", jsgf.digits(fewest, most), self._thresholds.digits, {})
+        return self._grammar(kind, f"digits{index}", jsgf.digits(fewest, most), self._thresholds.digits)
 
-    def _grammar(
-        self, kind: Kind, search: str, grammar: jsgf.Grammar, threshold: float, originals: dict[str, str]
-    ) -> Reader:
+    def _grammar(self, kind: Kind, search: str, grammar: jsgf.Grammar, threshold: float) -> Reader:
         try:
             matcher: Matcher | None = Matcher(grammar)
         except Recursive:
             matcher = None
         self.plan.grammars.setdefault(kind, {})[search] = grammar.text()
         self.words |= grammar.words()
-        return Reader(kind, search, threshold, matcher, originals)
+        return Reader(kind, search, threshold, matcher)
 
 
 def build(domain: Domain, thresholds: Thresholds, dictionary: Callable[[Iterable[str]], str]) -> Plan:
