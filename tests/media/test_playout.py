@@ -98,7 +98,12 @@ def test_cut_keeps_whole_words_and_refuses_late_audio() -> None:
 )
 def test_word_marks_say_which_word_was_reached(at: float, text: str) -> None:
     playout = Playout(AudioFormat())
-    marks = ((0, 0), (4, 4000), (8, 5600), (14, 6400))  # "two" begins at 500 ms, "three" at 700, "four" at 800
+    marks = (
+        (0, 0),
+        (4, 4000),
+        (8, 5600),
+        (14, 6400),
+    )  # "two" begins at 500 ms, "three" at 700, "four" at 800
     speak(playout, "one two three four", 1800, marks)
     for n in range(90):
         if 0.02 * n < at:
