@@ -37,6 +37,7 @@ _SCALE = 1024  # pocketsphinx shifts its scores by 10 bits
 _SILENT = frozenset({"<s>", "</s>", "<sil>", "SIL", "[NOISE]", "+NSN+", "[SPEECH]", "+SPN+"})
 _LOUD = 0.1  # of the loudest frames: 20 dB
 _ABOVE_FLOOR = 3.2  # times the quietest frames: 10 dB
+_SILENCE_PROBABILITY = 0.005  # pocketsphinx' default
 _FSG_WEIGHT = 6.5  # language weight of grammars, pocketsphinx' default; multiplies log(wip) too
 
 
@@ -198,11 +199,7 @@ class Ears:
         if hypothesis is None or not hypothesis.hypstr:
             return Heard("", 0.0, rejected=True)
         words = hypothesis.hypstr.split()
-        score = _log(hypothesis.score)
-        if reader.kind is Kind.DIGITS:
-            # Undo the insertion penalty as far as it exceeds that of phrases: thresholds stay comparable.
-            excess = math.log(self._config.digits_wip / self._config.phrase_wip)
-            score -= len(words) * _FSG_WEIGHT * excess / _SCALE
+        score = _log(hypothesis.score) - self._penalties(reader, decoder, len(words))
         ratio = (score - background) / length
         scale = self._config.confidence_scale if reader.per_frame else self._config.answer_scale
         # The ratio sways while words are under way: a partial may be a little unlikelier than a final.
@@ -214,6 +211,15 @@ class Ears:
         # Where no sentence survives the search, pocketsphinx gives out the beginning of one.
         whole = partial or reader.matcher is None or reader.matcher.accepts(words)
         return Heard(text, confidence if whole else 0.0, ratio < least or not whole, complete, ratio)
+
+    def _penalties(self, reader: Reader, decoder: Any, words: int) -> float:
+        """What the score holds for the number of words and pauses, not for their sound."""
+        if reader.kind is Kind.DIGITS:  # as far as it exceeds that of phrases: thresholds stay comparable
+            return words * _penalty(self._config.digits_wip / self._config.phrase_wip)
+        if reader.per_frame:
+            return 0.0
+        pauses = sum(1 for segment in decoder.seg() if segment.word == "<sil>")
+        return words * _penalty(self._config.phrase_wip) + pauses * _penalty(_SILENCE_PROBABILITY)
 
     def _loud_phones(self, frames: int) -> frozenset[int]:
         """Frames in which the loop hears phones, and loud ones: noise is full of faint phones."""
@@ -234,6 +240,10 @@ def _voiced(decoder: Any) -> Iterator[int]:
     for segment in decoder.seg():
         if segment.word not in _SILENT:
             yield from range(segment.start_frame, segment.end_frame + 1)
+
+
+def _penalty(probability: float) -> float:
+    return _FSG_WEIGHT * math.log(probability) / _SCALE
 
 
 def _log(score: float) -> float:
