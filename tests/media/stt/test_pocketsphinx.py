@@ -242,7 +242,8 @@ def test_a_killed_worker_loses_no_utterance(workers: int) -> None:
             heard = await hear(stream, pcm, REASON, frame_s=0.01, midway=kill)
             assert heard[-1].text == "i want to book an appointment"
         stats = engine.stats()
-        assert (stats.restarts, stats.replayed, stats.lost) == (workers, 1, 0)
+        assert (stats.restarts, stats.lost) == (workers, 0)
+        assert 1 <= stats.replayed <= workers  # twice, if the second death was noticed only later
 
     play(script, Config(workers=workers))
 
