@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import soundfile
 
 from tests.callers import caller
@@ -37,8 +38,10 @@ def mu_law(pcm: bytes) -> bytes:
 
 
 def spoken(text: str, voice: str = "slt") -> bytes:
-    """What a caller says, without silence around it, as mu-law."""
-    return mu_law(caller(text, voice, lead_ms=0, tail_ms=0))
+    """What a caller says, from the first sound to the last, as mu-law."""
+    pcm = np.frombuffer(caller(text, voice, lead_ms=0, tail_ms=0), "<i2")
+    loud = np.nonzero(np.abs(pcm) > 300)[0]
+    return mu_law(pcm[loud[0] : loud[-1]].tobytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +234,7 @@ class Line(asyncio.DatagramProtocol):
     def _invited(self, status: str, tag: str, body: str) -> None:
         self._tag = tag
         if status >= "200":
-            # RFC 3261, 17.1.1.3 and 13.2.2.4: a refusal is acknowledged within its transaction, an answer anew.
+            # RFC 3261, 17.1.1.3 and 13.2.2.4: a refusal is acknowledged in its transaction, an answer anew.
             self._send("ACK", branch="ack" if status < "300" else "")
         if status.startswith("2"):
             port = next(line.split()[1] for line in body.splitlines() if line.startswith("m=audio"))

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,14 @@ class Server:
                 return float(line.rpartition(" ")[2])
         raise AssertionError(f"there is no {series}")
 
-    def held(self) -> tuple[int, int]:
-        """Open files (sockets too) and threads of the process."""
+    def held(self) -> dict[str, int]:
+        """What the process holds: threads, and open files by name, sockets counted as one."""
         proc = Path(f"/proc/{self.process.pid}")
-        return len(list((proc / "fd").iterdir())), len(list((proc / "task").iterdir()))
+        names = []
+        for link in (proc / "fd").iterdir():
+            with suppress(FileNotFoundError):  # closed since
+                names.append(str(link.readlink()).partition(":[")[0])
+        return {"threads": len(list((proc / "task").iterdir())), **Counter(names)}
 
     # Its calls
 
@@ -94,8 +99,17 @@ class Server:
         return call
 
     def settled(self, calls: int = 0, limit_s: float = 15.0) -> None:
-        """Wait until so many calls are in progress."""
-        wait_until(lambda: self.health()["calls"] == calls, limit_s, lambda: self.stderr[-3000:])
+        """Wait until so many calls are in progress, and of the others all is written."""
+
+        def done() -> bool:
+            unwritten = [
+                call
+                for call in self.calls()
+                if call["state"] != "ended" or (call["answered_at"] and not call["recording_state"])
+            ]
+            return self.health()["calls"] == calls == len(unwritten)
+
+        wait_until(done, limit_s, lambda: self.stderr[-3000:])
 
     # Its end
 
@@ -137,9 +151,11 @@ def serving(folder: Path, *arguments: str, **settings: str) -> Iterator[Server]:
         process.communicate()
 
 
-def events(call: dict[str, Any], name: str, **fields: object) -> list[dict[str, Any]]:
-    """Of a call shown with its timeline: the events of this name with these fields."""
-    return [e for e in call["events"] if e["event"] == name and fields.items() <= e.items()]
+def events(call: dict[str, Any], event: str, /, **fields: object) -> list[dict[str, Any]]:
+    """Of a call shown with its timeline: these events with these fields."""
+    return [
+        e for e in call["events"] if e["event"] == event and all(e.get(k) == v for k, v in fields.items())
+    ]
 
 
 def booked(call: dict[str, Any]) -> dict[str, Any]:
