@@ -1,0 +1,119 @@
+"""A hundred sipp callers at once, all of whom speak; and a server that is told to stop while people call."""
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from tests.e2e.line import SILENCE, spoken
+from tests.e2e.server import Server, serving, wait_until
+from tests.e2e.sipp import Scenario, sipp
+from tests.tools import need
+
+pytestmark = pytest.mark.real
+
+CALLS, TALK_MS = 100, 15_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    need("sipp", "flite")
+    with serving(tmp_path_factory.mktemp("crowd"), VOICEGW_DRAIN__LIMIT_S="30") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sentence(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Somebody listens for 5 s, speaks, and listens again; as sipp plays it."""
+    file = tmp_path_factory.mktemp("sound") / "sentence.ulaw"
+    said = spoken("i would like to book an appointment")
+    file.write_bytes(SILENCE * 250 + said + SILENCE * 500)
+    return file
+
+
+def media_ports() -> str:
+    """sipp takes a range for the RTP of its calls, beyond that of the server."""
+    return "31000"
+
+
+def test_a_hundred_callers_at_once(server: Server, sentence: Path, tmp_path: Path) -> None:
+    scenario = Scenario("crowd").call().play(sentence).pause(TALK_MS).bye()
+    arguments = ("-m", str(CALLS), "-l", str(CALLS), "-r", "20", "-mp", media_ports())
+    with sipp(tmp_path, scenario, f"127.0.0.1:{server.sip_port}", *arguments) as callers:
+        wait_until(lambda: server.health()["calls"] == CALLS, 20)
+        callers.finished(60)
+    server.settled(limit_s=30)
+    calls = [call for call in server.calls() if call["from"] == "crowd"]
+    assert len(calls) == CALLS
+    assert {(call["state"], call["cause"], call["recording_state"]) for call in calls} == {
+        ("ended", "normal", "complete")
+    }
+    for call in calls:
+        assert abs(soundfile.info(call["recording"]).duration - TALK_MS / 1000) < 0.5
+    assert server.metric("voicegw_call_crashes_total") == 0
+    assert not server.logged("error", "critical")
+    understood(server, calls)
+
+
+def understood(server: Server, calls: list[dict[str, object]]) -> None:
+    """The recogniser has room for 32 callers a core; the others could have gone on by keys. Whoever it had
+    room for was heard and answered."""
+    answered = 0
+    for call in calls:
+        lines = Path(str(call["timeline"])).read_text().splitlines()
+        turns = [event for event in map(json.loads, lines) if event["event"] == "turn"]
+        answered += any("appointment" in turn["text"] for turn in turns)
+    print(f"{answered} of {len(calls)} understood")
+    assert answered >= 30
+
+
+def refused_now(server: Server) -> str:
+    """The final answer to an INVITE."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(5)
+        here = f"127.0.0.1:{sock.getsockname()[1]}"
+        lines = [
+            f"INVITE {server.uri} SIP/2.0",
+            f"Via: SIP/2.0/UDP {here};branch=z9hG4bK{time.monotonic_ns()}",
+            f"From: <sip:late@{here}>;tag=1",
+            f"To: <{server.uri}>",
+            f"Call-ID: {time.monotonic_ns()}@{here}",
+            "CSeq: 1 INVITE",
+            f"Contact: <sip:late@{here}>",
+            "Max-Forwards: 70",
+            "Content-Length: 0",
+        ]
+        sock.sendto("\r\n".join([*lines, "", ""]).encode(), ("127.0.0.1", server.sip_port))
+        while True:
+            status = sock.recv(65536).decode().split("\r\n", maxsplit=1)[0]
+            if " 100 " not in status:
+                return status
+
+
+def test_a_server_that_stops_lets_everybody_finish(server: Server, sentence: Path, tmp_path: Path) -> None:
+    """The last test of this module: it stops the server."""
+    scenario = Scenario("leaver").call().play(sentence).pause(9_000).bye()
+    arguments = ("-m", "20", "-l", "20", "-r", "20", "-mp", media_ports())
+    with sipp(tmp_path, scenario, f"127.0.0.1:{server.sip_port}", *arguments) as callers:
+        wait_until(lambda: server.health()["calls"] == 20, 10)
+        time.sleep(1)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: server.health()["status"] == "draining", 5)
+        began = time.monotonic()
+        assert refused_now(server).startswith("SIP/2.0 503")
+        callers.finished(30)  # sipp said every BYE itself
+        assert time.monotonic() - began > 4
+    assert server.process.wait(15) == 0
+    shown = server.command("calls", "list", "--json", "-n", "20")
+    calls = [call for call in json.loads(shown.stdout) if call["from"] == "leaver"]
+    assert len(calls) == 20
+    assert {(call["state"], call["cause"], call["recording_state"]) for call in calls} == {
+        ("ended", "normal", "complete")
+    }
+    assert all(8_500 < call["duration_ms"] < 11_000 for call in calls)
