@@ -98,6 +98,16 @@ class Scenario:
         self._steps.append('<recv request="ACK"/>')
         return self
 
+    def cancelled(self) -> "Scenario":
+        """For one who is called: ring until the caller gives up."""
+        self._steps.append('<recv request="INVITE"/>')
+        self._send(ANSWER.format(status=180, reason="Ringing"))
+        self._steps.append('<recv request="CANCEL" timeout="30000"/>')
+        self._send(ANSWER.format(status=200, reason="OK"))
+        terminated = ANSWER.format(status=487, reason="Request Terminated")
+        self._send(terminated.replace("[last_CSeq:]", "CSeq: [last_cseq_number] INVITE"))
+        return self
+
     def _request(self, method: str, content: str = "", body: str = "") -> None:
         tag = "" if method == "INVITE" else "[peer_tag_param]"
         values = {"caller": self._caller, "tag": tag, "method": method, "content": content}

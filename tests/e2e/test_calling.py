@@ -54,9 +54,14 @@ def test_a_call_that_is_not_taken(stack: str, status: int, reason: str, tmp_path
         assert failed["reason"] == reason
 
 
-def test_nobody_is_there_at_all(tmp_path: Path) -> None:
-    """Nothing listens on that port: refused by the network, not waited for."""
-    began = time.monotonic()
-    done = call(free_port(), tmp_path)
-    assert done.returncode == 3 and "failed" in done.stderr, done
-    assert time.monotonic() - began < 40
+@pytest.mark.parametrize("stack", ["own", "pjsua2"])
+def test_a_call_that_is_not_answered_in_time(stack: str, tmp_path: Path) -> None:
+    """It rings; after --timeout the phone gives up, and says so to the other side."""
+    need("sipp")
+    port = free_port()
+    with sipp(tmp_path / "sipp", Scenario().cancelled(), "-p", str(port), "-m", "1") as called:
+        time.sleep(0.5)
+        done = call(port, tmp_path, "--stack", stack, "--timeout", "2")
+        called.finished(10)
+    assert done.returncode == 3 and "ringing" in done.stdout, done
+    assert "the call failed" in done.stderr and "Traceback" not in done.stderr

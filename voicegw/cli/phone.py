@@ -34,6 +34,7 @@ A script can also interrupt the bot and judge the call; its format is in docs/ph
 Exit codes: 0 good, 1 not as the script expects, 2 wrong usage, 3 the call failed, 130 interrupted."""
 
 NOT_AS_EXPECTED, CALL_FAILED = 1, 3
+RING_S = 60.0  # nobody lets it ring for longer
 
 
 class Stack(StrEnum):
@@ -73,7 +74,9 @@ def call(
     save: Path | None = typer.Option(None, "--save", metavar="WAV", help="Record; left: us, right: the bot."),
     transcribe: bool = typer.Option(False, "--transcribe", help="Print what the bot says; a rough guess."),
     as_json: bool = typer.Option(False, "--json", help="Print the report as JSON; the rest goes to stderr."),
-    timeout: float = typer.Option(300.0, "--timeout", metavar="S", min=1, help="Longest call, in seconds."),
+    timeout: float = typer.Option(
+        300.0, "--timeout", metavar="S", min=1, help="Longest call, in seconds; it also rings no longer."
+    ),
 ) -> None:
     """Call somebody and hold a conversation: a real SIP phone for tests.
 
@@ -148,7 +151,7 @@ async def _place(target: str, script: "Script", options: _Options) -> int:
     async with phone_endpoint(options.stack) as endpoint, tell.transcribing(options.transcribe):
         tell.line(f"calling {target}")
         try:
-            wanted = OutboundCall(target, options.caller)
+            wanted = OutboundCall(target, options.caller, ring_timeout_s=min(RING_S, options.timeout_s))
             done = await dial(endpoint, wanted, script, sounds, options.timeout_s, tell.listener())
         except CallFailed as error:
             print(f"the call failed: {error}", file=sys.stderr)
