@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import shutil
 import signal
 import sys
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
 
 import uvloop
@@ -17,9 +19,17 @@ from voicegw.logs import DroppingQueueHandler, logging_to
 
 log = logging.getLogger(__name__)
 
-HINT = """Call it: voicegw call {uri} --say "I would like to book an appointment"
+HINT = """Call it: {command} call {uri} --say "I would like to book an appointment"
 or with a softphone on this machine (no account needed): {uri}
 Watch it: {url}    Stop it: Ctrl-C"""
+
+
+def _command() -> str:
+    """How whoever started us starts `voicegw` in another terminal: by name where the shell finds it."""
+    path = Path(sys.argv[0])
+    if path.name != "voicegw" or shutil.which("voicegw"):
+        return "voicegw"
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 class Signals(AbstractContextManager["Signals"]):
@@ -87,5 +97,5 @@ def _announce(app: App) -> None:
     """The one line on stdout is a contract: tests and scripts wait for it."""
     uri, url = app.sip_uri, app.http.url
     print(f"voicegw ready: {uri} {url}", flush=True)  # noqa: T201
-    print(HINT.format(uri=uri, url=url), file=sys.stderr, flush=True)  # noqa: T201
+    print(HINT.format(command=_command(), uri=uri, url=url), file=sys.stderr, flush=True)  # noqa: T201
     log.info("ready", extra={"sip": uri, "http": url})
