@@ -97,7 +97,6 @@ class Library:
         if self.rate <= 0:
             raise ProviderError(f"espeak-ng cannot be initialised with the data in {data}")
         self._lock = threading.Lock()
-        self._style: Style | None = None
         self._on_buffer: OnBuffer | None = None
         self._failure: BaseException | None = None
         self._callback = _Callback(self._receive)  # the library keeps only a pointer to it
@@ -136,8 +135,7 @@ class Library:
             raise failure
 
     def _set(self, style: Style) -> None:
-        if style == self._style:
-            return
+        # Each time (80 us): the library's state is one for the process, and others may have set it.
         if self._lib.espeak_SetVoiceByName(style.voice.encode()) != 0:
             raise ProviderError(f"espeak-ng has no voice {style.voice!r}")
         for parameter, value in (
@@ -148,7 +146,6 @@ class Library:
             (_WORD_GAP, style.word_gap),
         ):
             self._lib.espeak_SetParameter(parameter, value, 0)
-        self._style = style
 
     def _receive(self, wav: Any, samples: int, events: Any) -> int:
         if self._on_buffer is None or self._failure is not None:

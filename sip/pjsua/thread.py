@@ -106,7 +106,11 @@ class PjThread:
             raise PjsuaError("pjsip allows one endpoint a process, and there is one")
         atexit.register(self._at_exit)
         self._thread.start()
-        await asyncio.wrap_future(self._started)
+        try:
+            await asyncio.wrap_future(self._started)
+        except (OSError, PjsuaError, RuntimeError):
+            await asyncio.to_thread(self._thread.join)  # so that the next one can start at once
+            raise
 
     def run(self, command: Callable[[], T]) -> asyncio.Future[T]:
         """Run a command in the thread. The future raises PjsuaError if pjsip refuses."""
