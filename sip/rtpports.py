@@ -9,7 +9,7 @@ from collections import deque
 from sip.errors import SipError
 
 REST_S = 10.0  # far ends stop sending well before: BYE is retransmitted for 32 s only if unanswered
-TRIES = 20  # ports that another program may hold before we give up
+TRIES = 1000  # ports that others may hold before we give up: a second server has hundreds. 6 us each
 
 
 class PortsExhausted(SipError):

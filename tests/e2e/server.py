@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [str(Path(sys.executable).parent / "voicegw")]
-STOP_S = 20
+STOP_S = 45  # 30 of drain, 10 of goodbye
 READY = re.compile(r"voicegw ready: (sip:bot@127\.0\.0\.1:(\d+)) (http://127\.0\.0\.1:\d+/)\n")
 
 

@@ -72,3 +72,14 @@ def test_any_port_will_do_if_none_is_configured() -> None:
 def test_an_empty_or_impossible_range_is_refused(first: int, last: int) -> None:
     with pytest.raises(ValueError, match=str(first)):
         RtpPorts("127.0.0.1", first, last)
+
+
+def test_a_crowd_of_somebody_else_is_passed_over() -> None:
+    """A second server on this machine holds the first ports of the same range, one for each of its calls."""
+    first, last = free_range(61)
+    theirs, ours = RtpPorts("127.0.0.1", first, last), RtpPorts("127.0.0.1", first, last)
+    taken = [theirs.bind(0) for _ in range(60)]
+    mine = ours.bind(0)
+    assert mine.getsockname()[1] == first + 120
+    for sock in (*taken, mine):
+        sock.close()
