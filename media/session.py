@@ -252,14 +252,15 @@ class CallSession:
                     self._answer(CallExpired())
 
     def _turn_ended(self, turn: TurnEnded) -> None:
-        now = self._now_ms()
+        ended = self._clock()  # read once: the turn and its latency name the same millisecond
+        now = round(self._ms(ended))
         user = UserTurn(
             turn.text, now, turn.source, turn.confidence, turn.rejected, turn.interrupted, turn.continues
         )
         self._report.turn(user)
         milestones = self._speech_end if turn.source is TurnSource.SPEECH else Milestones()
         self._speech_end = Milestones()
-        milestones.turn_ended = self._clock()
+        milestones.turn_ended = ended
         self._answer(user, milestones)
 
     def _answer(self, turn: DialogInput, milestones: Milestones | None = None) -> None:
