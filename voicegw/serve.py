@@ -1,6 +1,7 @@
 """The process: event loop, signals, the line that says that we are ready, and the exit code."""
 
 import asyncio
+import gc
 import logging
 import shutil
 import signal
@@ -73,6 +74,7 @@ async def _serve(config: Config, flows: dict[str, Flow], logs: DroppingQueueHand
                 signals.starting = None
                 text = "Log records that nobody could write in time."
                 app.metrics.pull_gauge("log_records_dropped", text, lambda: logs.dropped)
+                _settle_memory()
                 _announce(app)
                 await signals.asked.wait()
                 await _drain(app, signals)
@@ -91,6 +93,13 @@ async def _drain(app: App, signals: Signals) -> None:
     async with task_scope() as start:
         waiting = {start(app.drain(), "drain"), start(insisted(), "insisted")}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _settle_memory() -> None:
+    """Take what the start has built out of the garbage collector's sight: it lives as long as the process,
+    and looking through it again and again stopped all calls for 70 ms at a time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _announce(app: App) -> None:
