@@ -35,7 +35,8 @@ class TurnPolicy:
     complete_silence_ms: int = 300
     """The same once the recogniser says that the answer is complete and cannot go on ("yes please")."""
     final_timeout_ms: int = 2000
-    """Wait this long for the recogniser's final after the turn's end, then take the last partial."""
+    """Wait this long for the recogniser's final after the turn's end; then the turn counts as not understood.
+    A partial is not acted on: halfway, "I would like to book" may read as "goodbye"."""
     interrupt: Interrupt = Interrupt.BOTH
     """What stops the bot: never, speech, words, or both (whichever comes first)."""
     barge_in_ms: int = 350

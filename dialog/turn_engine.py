@@ -203,10 +203,10 @@ class TurnEngine:
         return self._turn_over_bot(now)
 
     def _final_missing(self, now: int) -> list[Decision]:
-        """The recogniser is late: take what it believed last."""
+        """The recogniser is late. What it believed last may still have become anything: not understood."""
         speech = self._speech
         dropped: list[Decision] = [DropSpeech(), BeginSpeech()] if speech.open else [DropSpeech()]
-        return dropped + self._final(Transcript(speech.partial.text, final=True), now)
+        return dropped + self._final(Transcript("", final=True, rejected=True), now)
 
     def _turn_over_bot(self, now: int) -> list[Decision]:
         """Speech has ended while the bot was at it: an interruption by words, or nothing."""

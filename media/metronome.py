@@ -60,6 +60,8 @@ class Metronome:
         self.pulse = Pulse()
         self.late = 0.0
         """Lateness of the beat that runs now, in seconds."""
+        self.skipped = 0
+        """Periods that were never beaten, since the beginning."""
 
     @property
     def calls(self) -> int:
@@ -97,6 +99,7 @@ class Metronome:
         if excess > 0:
             periods = -(-excess // SLOTS)  # whole ones, so that slots keep their turn
             self.pulse.skipped += periods
+            self.skipped += periods
             self._beat += periods * SLOTS
             log.warning(
                 "metronome stalled", extra={"stalled_ms": round(behind * STEP * 1000), "skipped": periods}

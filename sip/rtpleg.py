@@ -84,6 +84,7 @@ class RtpLeg:
         self._outbox: deque[bytes] = deque()
         self._format = AudioFormat()
         self._pts = 0  # samples reported
+        self._skipped = 0  # periods of the metronome that were made up for
         self._idle = 0  # packet times without any RTP
         self._silence = b""  # a frame of it
         self._on_hold = False
@@ -177,6 +178,7 @@ class RtpLeg:
         # The session has set itself up for this rate: later descriptions must keep to it.
         self._sdp.restrict(self._agreement.codec)
         self._socket.listen(self._plausible)
+        self._skipped = self._media.metronome.skipped
         self._leave = self._media.metronome.join(self._receive_tick, self._send_tick, self._failed)
 
     def send(self, frame: AudioFrame) -> None:
@@ -269,6 +271,9 @@ class RtpLeg:
     def _send_tick(self) -> None:
         sink, sender, agreement = self._sink, self._sender, self._agreement
         assert sink is not None and sender is not None and agreement is not None
+        while self._skipped < self._media.metronome.skipped:
+            self._skipped += 1
+            sender.pause()  # RFC 3550, section 5.1: timestamps follow the clock, also where nothing was sent
         if not agreement.direction.sends:
             sender.pause()  # nobody listens: the sink is not asked, so that nothing of it is lost
             return

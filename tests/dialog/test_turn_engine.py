@@ -111,13 +111,13 @@ def test_speech_that_goes_on_before_the_final_makes_one_turn_of_both() -> None:
     assert [at for at, d in out if isinstance(d, BeginSpeech)] == [1000, 2010]
 
 
-def test_a_late_final_is_replaced_by_the_last_partial_and_then_ignored() -> None:
+def test_a_final_that_does_not_come_in_time_is_not_replaced_by_a_guess() -> None:
     out = play(
         GREETED
         + [(1000, SpeechStarted()), (1400, partial("yes")), (1500, SpeechStopped()), (4500, final("yes sir"))]
     )
     assert (4000, DropSpeech()) in out
-    assert turns(out) == [(4000, TurnEnded("yes"))]
+    assert turns(out) == [(4000, TurnEnded("", rejected=True))]
 
 
 @pytest.mark.parametrize(

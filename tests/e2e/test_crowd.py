@@ -24,10 +24,7 @@ CALLS, TALK_MS = 100, 15_000
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     need("sipp", "flite")
-    # Where all talk at once, finals are late. Without this, what was believed in mid-sentence would be acted
-    # upon: "i would like" may look like "goodbye", and the bot hangs up.
-    patient = {"VOICEGW_DRAIN__LIMIT_S": "30", "VOICEGW_TURN__FINAL_TIMEOUT_MS": "20000"}
-    with serving(tmp_path_factory.mktemp("crowd"), **patient) as running:
+    with serving(tmp_path_factory.mktemp("crowd"), VOICEGW_DRAIN__LIMIT_S="30") as running:
         yield running
 
 

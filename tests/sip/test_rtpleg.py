@@ -557,6 +557,21 @@ def test_after_a_stall_nothing_is_lost_and_the_delay_is_short_again() -> None:
     with_phone(scene)
 
 
+def test_after_a_long_stall_timestamps_are_where_the_clock_is() -> None:
+    async def scene(one: RtpLeg, sink: FakeSink, phone: Phone) -> None:
+        loop: Any = asyncio.get_running_loop()
+        await asyncio.sleep(0.1)
+        loop._jump.now += 1.0  # of which the metronome makes up 200 ms
+        await asyncio.sleep(0.5)
+        received = phone.received()
+        first, last = parse(received[0]), parse(received[-1])
+        assert first is not None and last is not None
+        assert (last[3] - first[3]) % 2**32 == pytest.approx(1.6 * 8000, abs=320)
+        assert len(received) < 50
+
+    with_phone(scene)
+
+
 @pytest.mark.parametrize("codecs", [("OPUS",), ("PCMU", "nonsense")])
 def test_an_unknown_codec_in_the_configuration_is_named(codecs: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=codecs[-1]):
