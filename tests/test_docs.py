@@ -1,0 +1,180 @@
+"""The documentation, held to the product: examples load, commands exist, links and names are real.
+
+Fences say what they hold: ```yaml flow, ```yaml config, ```yaml script. Commands are found in every fence.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from prometheus_client.parser import text_string_to_metric_families
+
+from dialog.flow.load import parse_flow
+from voicegw.cli import app
+from voicegw.config import Config, load_config
+from voicegw.config.reference import plain
+from voicegw.metrics import Metrics
+from voicegw.phone import script
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(?P<kind>[^\n`]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+COMMAND = re.compile(r"(?:^|[\s/])voicegw (?!ready|tests)(?P<rest>[a-z-][^|;&>`\n]*)")
+ASSIGNED = re.compile(r"\b(VOICEGW_[A-Z0-9_]+)\b")
+METRIC = re.compile(r"\bvoicegw_[a-z_]+\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    page: Path
+    line: int
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def fences(kind: str | None = None) -> list[Fence]:
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for match in FENCE.finditer(text):
+            fence = Fence(page, text[: match.start()].count("\n") + 1, match["kind"].strip(), match["text"])
+            if kind in (None, fence.kind):
+                found.append(fence)
+    return found
+
+
+@pytest.mark.parametrize("fence", fences("yaml flow"), ids=str)
+def test_flows_load(fence: Fence) -> None:
+    assert parse_flow(fence.text, str(fence)).nodes
+
+
+@pytest.mark.parametrize("fence", fences("yaml config"), ids=str)
+def test_configurations_load(fence: Fence, tmp_path: Path) -> None:
+    file = tmp_path / "voicegw.yaml"
+    file.write_text(fence.text)
+    environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", fence.text), "secret")
+    assert load_config(file, environ) != Config()
+
+
+@pytest.mark.parametrize("fence", fences("yaml script"), ids=str)
+def test_scripts_load(fence: Fence, tmp_path: Path) -> None:
+    for name in re.findall(r"wav: (\S+)", fence.text):
+        (tmp_path / name).touch()
+    file = tmp_path / "script.yaml"
+    file.write_text(fence.text)
+    assert script.load(file).steps
+
+
+def test_there_are_examples_of_each_kind() -> None:
+    assert all(fences(kind) for kind in ("yaml flow", "yaml config", "yaml script"))
+
+
+def commands() -> Iterator[tuple[Fence, list[str]]]:
+    for fence in fences():
+        if not fence.kind.startswith("yaml"):
+            text = fence.text.replace("\\\n", " ")
+            for match in COMMAND.finditer(text):
+                try:
+                    yield fence, shlex.split(match["rest"], comments=True)
+                except ValueError:
+                    continue  # prose with an apostrophe
+
+
+def complaint(words: list[str]) -> str:
+    """What is wrong with a command line, by its names alone."""
+    command: Any = typer.main.get_command(app)
+    words = list(words)
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        if words[0] not in command.commands:
+            return f"there is no command {words[0]!r}"
+        command = command.commands[words.pop(0)]
+    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    known |= {"-h", "--help"}
+    wrong = [w for w in words if re.match(r"--?[a-z]", w) and w.partition("=")[0] not in known]
+    return f"{command.name} has no {', '.join(wrong)}" if wrong else ""
+
+
+def test_commands_and_their_options_exist() -> None:
+    found = list(commands())
+    assert len(found) > 20
+    wrong = [f"{fence}: {text}" for fence, words in found if (text := complaint(words))]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_command_that_does_not_exist_is_noticed() -> None:
+    assert complaint(["cals", "list"]) and complaint(["calls", "lst"]) and complaint(["run", "--prot", "1"])
+    assert not complaint(["calls", "list", "--json", "-n", "3"])
+
+
+def anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    kept = re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower())
+    return kept.replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    wrong = []
+    for target in LINK.findall(FENCE.sub("", page.read_text())):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, part = target.partition("#")
+        file = page if not name else Path(os.path.normpath(page.parent / name))
+        there = file.exists() and file.is_relative_to(ROOT)
+        anchors = (
+            {anchor(h) for h in HEADING.findall(FENCE.sub("", file.read_text()))} if there and part else {""}
+        )
+        if not there or part not in anchors:
+            wrong.append(target)
+    assert not wrong
+
+
+def test_environment_variables_name_settings() -> None:
+    settings = plain(Config())
+    wrong = []
+    for page in PAGES:
+        # The last one is a mistake on purpose: what it is answered is shown beside it.
+        for name in set(ASSIGNED.findall(page.read_text())) - {
+            "VOICEGW_CONFIG",
+            "VOICEGW_",
+            "VOICEGW_SIP__PROT",
+        }:
+            node = settings
+            for part in name.removeprefix("VOICEGW_").lower().split("__"):
+                node = node.get(part, node.get("options", {}).get(part)) if isinstance(node, dict) else None
+            if node is None:
+                wrong.append(f"{page.name}: {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def metric_names() -> set[str]:
+    """Those of the registry, and those that are pulled from the parts of the server."""
+    text = Metrics().exposition().decode()
+    names = {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
+    names |= {family.name for family in text_string_to_metric_families(text)}
+    for line in re.findall(r"^# TYPE (\S+) histogram", text, re.MULTILINE):
+        names |= {f"{line}_bucket", f"{line}_count", f"{line}_sum"}
+    names |= set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    source = (ROOT / "voicegw/watch.py").read_text() + (ROOT / "voicegw/serve.py").read_text()
+    for kind, name in re.findall(r'pull_(counts|gauge)\(\s*"(\w+)"', source):
+        names.add(f"voicegw_{name}" + ("_total" if kind == "counts" else ""))
+    names |= {f"voicegw_stt_{name}" for name in ("workers", "streams", "open_utterances")}
+    return names
+
+
+def test_metrics_exist() -> None:
+    known, wrong = metric_names(), []
+    for page in PAGES:
+        wrong += [f"{page.name}: {name}" for name in METRIC.findall(page.read_text()) if name not in known]
+    assert not wrong, "\n".join(wrong)
