@@ -13,7 +13,7 @@ PACKAGES = ("voicegw", "media", "dialog", "sip", "recordings")
 
 ALLOWED = {
     "dialog": {"dialog"},
-    "media": {"media", "dialog.types", "dialog.turn", "dialog.turn_engine"},
+    "media": {"media", "dialog.types", "dialog.turn", "dialog.turn_engine", "dialog.jsgf"},
     "sip": {"sip", "media"},
     "recordings": {"recordings", "media.frames", "media.observe", "dialog.types"},
     "voicegw": set(PACKAGES),

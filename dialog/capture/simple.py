@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
-from dialog.capture import jsgf
+from dialog import jsgf
 from dialog.capture.base import NO_TURN, Keys, Scalar
 from dialog.nlu.base import normalise
 from dialog.nlu.rules import PhraseRules, bare
@@ -100,6 +101,12 @@ class Choice:
         return str(value)
 
 
+@lru_cache(maxsize=256)
+def _matcher(grammar: str) -> jsgf.Matcher:
+    """Built when the flow is loaded, not in the middle of a call."""
+    return jsgf.Matcher(jsgf.parse(grammar))
+
+
 @dataclass(frozen=True, slots=True)
 class Phrase:
     """The words as they were said. With `grammar` or `phrases` and no `sentences`, only those."""
@@ -117,7 +124,7 @@ class Phrase:
                 "a phrase needs phrases, grammar or sentences: a recogniser must expect something"
             )
         if self.grammar:
-            jsgf.parse(self.grammar)
+            _matcher(self.grammar)
 
     @property
     def value_type(self) -> type[Scalar]:
@@ -148,7 +155,7 @@ class Phrase:
             return plain or None
         known = {normalise(p) for p in self.phrases}
         for candidate in (plain, core):
-            if candidate in known or (self.grammar and jsgf.parse(self.grammar).matches(candidate)):
+            if candidate in known or (self.grammar and _matcher(self.grammar).accepts(candidate.split())):
                 return candidate
         return None
 

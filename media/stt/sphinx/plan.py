@@ -11,10 +11,10 @@ from io import StringIO
 
 from pocketsphinx.lm import ArpaBoLM
 
+from dialog import jsgf
 from dialog.types import Domain, Hints
-from media.stt.sphinx import jsgf
+from media.stt.sphinx import grammars
 from media.stt.sphinx.errors import DomainError
-from media.stt.sphinx.matcher import Matcher, Recursive
 from media.stt.sphinx.wire import OPEN
 from media.stt.sphinx.words import spoken
 
@@ -36,7 +36,7 @@ class Reader:
     kind: Kind
     search: str  # name of the grammar or n-gram in its decoder
     threshold: float  # least log-likelihood ratio
-    matcher: Matcher | None = None
+    matcher: jsgf.Matcher | None = None
     originals: dict[str, str] = field(default_factory=dict)  # spoken -> as the flow writes it
     per_frame: bool = True  # the ratio is per frame; else per square root of the frames with speech
 
@@ -89,10 +89,10 @@ class _Builder:
         rules: dict[str, jsgf.Node] = {}
         originals: dict[str, str] = {}
         if hints.phrases:
-            options.append((1.0, jsgf.phrases(hints.phrases)))
+            options.append((1.0, grammars.phrases(hints.phrases)))
             originals = {s: p for p in hints.phrases if (s := " ".join(spoken(p))) != p}
         if hints.grammar:
-            given = jsgf.parse(hints.grammar)
+            given = grammars.parse(hints.grammar)
             options.append((1.0, jsgf.Ref(given.root)))
             rules |= given.rules
         root = "answer"
@@ -106,13 +106,10 @@ class _Builder:
         fewest, most = count
         # Where the count is known, insertions are impossible, and the decoder of phrases errs less.
         kind = Kind.GRAMMAR if fewest == most and alone else Kind.DIGITS
-        return self._grammar(kind, f"digits{index}", jsgf.digits(fewest, most), self._thresholds.digits)
+        return self._grammar(kind, f"digits{index}", grammars.digits(fewest, most), self._thresholds.digits)
 
     def _grammar(self, kind: Kind, search: str, grammar: jsgf.Grammar, threshold: float) -> Reader:
-        try:
-            matcher: Matcher | None = Matcher(grammar)
-        except Recursive:
-            matcher = None
+        matcher = grammars.matcher(grammar)
         self.plan.grammars.setdefault(kind, {})[search] = grammar.text()
         self.words |= grammar.words()
         return Reader(kind, search, threshold, matcher)
@@ -128,8 +125,8 @@ def build(domain: Domain, thresholds: Thresholds, dictionary: Callable[[Iterable
         try:
             builder.state(index, hints)
             examples += [*hints.phrases, *hints.sentences]
-            examples += jsgf.parse(hints.grammar).sentences(_EXAMPLES) if hints.grammar else ()
-            examples += jsgf.digits(*hints.digits).sentences(_EXAMPLES) if hints.digits else ()
+            examples += grammars.parse(hints.grammar).sentences(_EXAMPLES) if hints.grammar else ()
+            examples += grammars.digits(*hints.digits).sentences(_EXAMPLES) if hints.digits else ()
         except RecursionError as e:
             raise DomainError(f"rules refer to each other too deeply: {(hints.grammar or '')[:60]!r}") from e
     plan = builder.plan

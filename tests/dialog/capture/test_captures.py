@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialog.capture import jsgf
+from dialog import jsgf
 from dialog.capture.base import Capture
 from dialog.capture.digits import Digits, Number
 from dialog.capture.name import Name

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialog.capture import jsgf
+from dialog import jsgf
 from dialog.capture.clock import GRAMMAR, Clock, spoken_time
 
 NOW = datetime(2026, 3, 4, 10, 0)

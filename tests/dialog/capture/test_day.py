@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dialog.capture import jsgf
+from dialog import jsgf
 from dialog.capture.day import GRAMMAR, Day, parse_day, spoken_day
 
 NOW = datetime(2026, 3, 4, 10, 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dialog.capture import jsgf
+from dialog import jsgf
 from dialog.capture.clock import Clock
 from dialog.capture.day import Day
 from dialog.capture.digits import Number
