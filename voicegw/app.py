@@ -34,6 +34,7 @@ from voicegw.health import Health
 from voicegw.keeper import CallKeeper, KeeperConfig, open_keeper
 from voicegw.measure import MeasuredVoice
 from voicegw.metrics import Metrics
+from voicegw.mount import Mount
 from voicegw.routing import Router
 from voicegw.server import HttpServer, WebParts
 from voicegw.storage.engine import StorageError, database_url
@@ -143,13 +144,17 @@ class App:
         if isinstance(self.sip, UserAgent):
             watch_sip(self.sip, self.metrics, health)
         web = WebParts(health, self.metrics, self.calls.live, archive, lambda: self.sip_uri)
-        self.http = HttpServer(self._config.http, web)
+        self.http = HttpServer(self._config.http, web, self._mounts())
         try:
             await self.http.start()
         except OSError as error:
             http = self._config.http
             raise StartError(f"http: {_no_listener(error, 'http', http.host, http.port)}") from error
         self._stack.push_async_callback(self.http.close)
+
+    def _mounts(self) -> list[Mount]:
+        """Parts with web requests of their own."""
+        return []
 
     async def _bind(self) -> None:
         """Start SIP. Raises StartError if the port is taken."""

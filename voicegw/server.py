@@ -1,4 +1,5 @@
-"""The web side of the server: health, metrics, calls. Reads only; nothing here changes a call.
+"""The web side of the server: health, metrics, calls. What is here only reads; carriers, the softphone and
+whatever else answers requests of its own come in as mounts (voicegw/mount.py).
 
 /health /health/live /health/ready /healthz     JSON; 503 when no call should come here
 /metrics                                        Prometheus
@@ -7,7 +8,7 @@
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -19,6 +20,7 @@ from voicegw.health import Health
 from voicegw.httpauth import refusal
 from voicegw.livecalls import LiveCalls
 from voicegw.metrics import Metrics
+from voicegw.mount import Mount
 from voicegw.storage.engine import StorageError
 
 log = logging.getLogger(__name__)
@@ -53,8 +55,9 @@ class WebParts:
 class HttpServer:
     """aiohttp on one port."""
 
-    def __init__(self, config: HttpConfig, parts: WebParts) -> None:
+    def __init__(self, config: HttpConfig, parts: WebParts, mounts: Sequence[Mount] = ()) -> None:
         self._config, self._parts = config, parts
+        self._public = tuple(path for mount in mounts for path in mount.public)
         self._app = web.Application(
             middlewares=[web.normalize_path_middleware(append_slash=False), self._guard]
         )
@@ -73,6 +76,8 @@ class HttpServer:
                 web.get("/api/calls/{id}/recording", self._recording),
             ]
         )
+        for mount in mounts:
+            self._app.add_routes(mount.routes())
         self._app.on_response_prepare.append(_secure)
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=SHUTDOWN_S)
 
@@ -99,7 +104,7 @@ class HttpServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        denied = refusal(request, self._config.token)
+        denied = refusal(request, self._config.token, self._public)
         if denied is not None:
             log.warning("web request refused", extra={"path": request.path, "source": request.remote})
             return denied

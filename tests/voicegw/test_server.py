@@ -4,19 +4,20 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientResponse, ClientSession, web
 
 from media.leg import CallInfo
 from voicegw.config.model import HttpConfig
 from voicegw.health import Health
 from voicegw.livecalls import LiveCall, LiveCalls
 from voicegw.metrics import Metrics
+from voicegw.mount import Mount
 from voicegw.server import HttpServer, WebParts
 from voicegw.storage.engine import StorageError
 
@@ -65,21 +66,38 @@ class FakeArchive:
 class House:
     """A server, and what it tells about."""
 
-    def __init__(self, folder: Path, token: str = "") -> None:
+    def __init__(self, folder: Path, token: str = "", mounts: Sequence[Mount] = ()) -> None:
         self.draining = False
         self.live, self.metrics, self.archive = LiveCalls(), Metrics(), FakeArchive(folder)
         self.health = Health(lambda: len(self.live), lambda: self.draining)
         self.health.complete = True
         parts = WebParts(self.health, self.metrics, self.live, self.archive, lambda: "sip:bot@127.0.0.1:5060")  # type: ignore[arg-type]
-        self.server = HttpServer(HttpConfig(port=0, token=token), parts)
+        self.server = HttpServer(HttpConfig(port=0, token=token), parts, mounts)
 
 
 Get = Callable[..., Awaitable[ClientResponse]]
 
 
-def visit(tmp_path: Path, scenario: Callable[[House, Get], Awaitable[None]], token: str = "") -> None:
+class Doorbell:
+    """A mount: one path that answers strangers, one that does not."""
+
+    public = ("/ring/",)
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        return [web.get("/ring/{who}", self._ring), web.get("/ringers", self._ring)]
+
+    async def _ring(self, request: web.Request) -> web.Response:
+        return web.Response(text=f"{request.path} rings")
+
+
+def visit(
+    tmp_path: Path,
+    scenario: Callable[[House, Get], Awaitable[None]],
+    token: str = "",
+    mounts: Sequence[Mount] = (),
+) -> None:
     async def run() -> None:
-        house = House(tmp_path, token)
+        house = House(tmp_path, token, mounts)
         await house.server.start()
         try:
             async with ClientSession(house.server.url) as client:
@@ -299,3 +317,16 @@ def test_a_taken_port_is_an_os_error(tmp_path: Path) -> None:
         await house.server.close()
 
     asyncio.run(run())
+
+
+def test_mounts_answer_strangers_on_public_paths_only(tmp_path: Path) -> None:
+    async def scenario(_: House, get: Get) -> None:
+        stranger = {"X-Forwarded-For": "203.0.113.9"}
+        for path, status in (("/ring/anna", 200), ("/ringers", 403), ("/api/calls", 403)):
+            answer = await get(path, headers=stranger)
+            assert answer.status == status, path
+        answer = await get("/ringers")
+        assert await answer.text() == "/ringers rings"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+
+    visit(tmp_path, scenario, mounts=[Doorbell()])
