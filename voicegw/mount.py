@@ -1,4 +1,4 @@
-"""The seam between the web server and those who answer requests of their own: carriers, the softphone, the API."""
+"""The seam between the web server and those who answer requests of their own: carriers, the softphone."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -11,8 +11,8 @@ class Mount(Protocol):
 
     @property
     def public(self) -> tuple[str, ...]:
-        """Beginnings of paths that answer strangers, such as "/twilio/": whoever serves them checks himself who
-        asks (a signature, a token). All other paths need `http.token` from elsewhere than this machine."""
+        """Beginnings of paths that answer strangers, such as "/twilio/": whoever serves them checks himself
+        who asks (a signature, a token). All other paths need `http.token` unless asked from this machine."""
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """What is answered. Handlers may set headers of their own, a content security policy too."""

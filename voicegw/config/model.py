@@ -61,8 +61,8 @@ class HttpConfig:
     """Secret for reading calls and recordings from other machines (`Authorization: Bearer ...`, or as
     password in the browser). Empty: from this machine only."""
     public_url: str = ""
-    """How the world reaches this server, such as https://voice.example.com: carriers are told to connect there,
-    and their signatures are checked over it. Empty: by its own address."""
+    """How the world reaches this server, such as https://voice.example.com: carriers are told to connect
+    there, and their signatures are checked over it. Empty: by its own address."""
 
 
 @dataclass(frozen=True, slots=True)
