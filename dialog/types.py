@@ -99,11 +99,24 @@ class SendDtmf:
     digits: str
 
 
+class TransferMode(StrEnum):
+    """Who talks to the target first."""
+
+    BLIND = "blind"  # nobody: the person is connected as soon as the target answers
+    ATTENDED = "attended"  # the bot: it tells the target what the call is about, then connects
+
+
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Hand the person over, once the speech before has been heard."""
+    """Hand the person over, once the speech before has been heard. If the target does not answer, the person
+    comes back: the engine gets TransferFailed."""
 
     target: str  # number or SIP URI
+    mode: TransferMode = TransferMode.BLIND
+    summary: str = ""  # attended: what the target is told before it is connected
+    aloud: bool = False  # both hear the summary, once they are connected; else only the target does
+    music: str = ""  # what the person hears meanwhile: music, ringing, silence, a WAV file; "": as configured
+    timeout_s: float | None = None  # how long the target may ring; None: as configured
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from dialog.types import Transfer
 from media.frames import AudioFormat, AudioFrame
 
 
@@ -103,8 +104,9 @@ class CallLeg(Protocol):
     async def hangup(self, cause: HangupCause) -> None:
         """End the call. Idempotent; `on_closed` follows."""
 
-    async def transfer(self, target: str) -> None:
-        """Connect the caller to `target` and leave the call.
+    async def transfer(self, order: Transfer) -> None:
+        """Connect the caller to `order.target` and leave the call. How much of the rest of the order it
+        can do (a summary, music) is the carrier's business.
 
         Returns once the far end has accepted; `on_closed` follows. Raises TransferError when it
         was refused (the call goes on) and Unsupported where the carrier has no way to do it.

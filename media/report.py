@@ -52,8 +52,8 @@ class CallReport:
                 self._event("note", name=name, data=dict(data))
             case SendDtmf(digits):
                 self._event("dtmf", digit=digits, direction="sent")
-            case Transfer(target):
-                self._event("act", kind="transfer", target=target)
+            case Transfer(target, mode):
+                self._event("act", kind="transfer", target=target, mode=mode.value)
             case Hangup(reason):
                 self._event("act", kind="hangup", reason=reason)
 

@@ -211,10 +211,10 @@ class CallSession:
                     self._decide(self._turns.feed(event, self._now_ms()))
             case Hangup(reason):
                 self._close(reason)
-            case Transfer(target):
+            case Transfer():
                 self._closing = True
-                self._start(self._transfer(target), "transfer")
-            case TransferFailed(target, reason):
+                self._start(self._transfer(event), "transfer")
+            case TransferFailed():
                 self._closing = False
                 self._answer(event)
             case _Goodbye():
@@ -285,13 +285,13 @@ class CallSession:
         log.error("leg did not report its end", extra={"call_id": self._leg.info.call_id})
         self._post(HangupCause.INTERNAL)
 
-    async def _transfer(self, target: str) -> None:
+    async def _transfer(self, order: Transfer) -> None:
         try:
-            await self._leg.transfer(target)
+            await self._leg.transfer(order)
         except MediaError as error:
             log.warning("transfer failed", extra={"call_id": self._leg.info.call_id, "error": str(error)})
             self._report.error("transfer", str(error))
-            self._post(TransferFailed(target, str(error)))
+            self._post(TransferFailed(order.target, str(error)))
 
     async def _listen(self) -> None:
         try:

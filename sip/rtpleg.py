@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from dialog.types import Transfer
 from media.codecs import Codec
 from media.dtmf import DigitMerger, EventSender, valid_keys
 from media.frames import AudioFormat, AudioFrame
@@ -205,9 +206,9 @@ class RtpLeg:
         """End the call."""
         self._hangup(cause)
 
-    async def transfer(self, target: str) -> None:
-        """Refer the far end to `target`, then leave."""
-        await self._signalling.transfer(target)
+    async def transfer(self, order: Transfer) -> None:
+        """Refer the far end to the target (REFER), then leave."""
+        await self._signalling.transfer(order.target)
         self._hangup(HangupCause.NORMAL)
 
     def _hangup(self, cause: HangupCause) -> None:

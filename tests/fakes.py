@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from dialog.turn import SpeechStarted, SpeechStopped, Transcript
-from dialog.types import Act, DialogInput, Domain, Hints, Say, UserTurn
+from dialog.types import Act, DialogInput, Domain, Hints, Say, Transfer, UserTurn
 from media.frames import AudioFormat, AudioFrame
 from media.leg import CallInfo, HangupCause, LegSink
 from media.observe import EventName
@@ -50,8 +50,8 @@ class FakeLeg:
     async def hangup(self, cause: HangupCause) -> None:
         self.close(cause)
 
-    async def transfer(self, target: str) -> None:
-        self.transferred.append(target)
+    async def transfer(self, order: Transfer) -> None:
+        self.transferred.append(order.target)
         if self.transfer_error is not None:
             raise self.transfer_error
         self.close(HangupCause.NORMAL)

@@ -13,9 +13,11 @@ from dialog.flow.model import Option
 from dialog.flow.scope import NODE_KINDS, Scope
 from dialog.nlu.base import IntentModel, normalise
 from dialog.nlu.classifier import IntentClassifier
+from dialog.types import TransferMode
 
 _KEYS = "0123456789*"
 _LISTENING = ("reprompts", "no_input", "help", "retries", "on_fail", "turn")
+_HANDOVER = ("mode", "summary", "announce", "music", "timeout_s")
 PROMPT_NAMES = ("question", "help")
 
 
@@ -98,9 +100,10 @@ class NodeReader:
         return model.Branch(id=id, line=line, cases=tuple(cases), otherwise=otherwise)
 
     def _transfer(self, id: str, line: int, node: Node) -> model.TransferNode:
-        found = self._fields(id, line, node, ("transfer", "say", "on_failed", "turn"), ())
+        found = self._fields(id, line, node, ("transfer", "say", "on_failed", "turn", *_HANDOVER), ())
         failed = self._scope.target(found["on_failed"], "on_failed") if "on_failed" in found else None
         return model.TransferNode(
+            **self._handover(found),
             id=id,
             line=line,
             target=self._scope.template(found["transfer"], "transfer"),
@@ -108,6 +111,31 @@ class NodeReader:
             on_failed=failed,
             turn=self._turn(found),
         )
+
+    def _handover(self, found: dict[str, Node]) -> dict[str, Any]:
+        """How a transfer is done."""
+        source, fields = self._source, dict[str, Any]()
+        if "mode" in found:
+            fields["mode"] = TransferMode(
+                source.one_of(found["mode"], "mode", tuple(TransferMode)) or TransferMode.BLIND
+            )
+        attended = fields.get("mode") is TransferMode.ATTENDED
+        for name in ("summary", "announce"):
+            if name in found and not attended:
+                source.error(found[name], f"{name} needs mode: attended")
+        if "summary" in found:
+            fields["summary"] = self._scope.template(found["summary"], "summary")
+        elif attended:
+            source.error(found["mode"], "mode: attended needs a summary: what the target is told first")
+        if "announce" in found:
+            choice = source.one_of(found["announce"], "announce", ("whisper", "aloud"))
+            fields["aloud"] = choice == "aloud"
+        if "music" in found:
+            fields["music"] = source.text(found["music"], "music") or ""
+        if "timeout_s" in found:
+            seconds = source.integer(found["timeout_s"], "timeout_s", least=1, most=600)
+            fields["timeout_s"] = float(seconds or 30)
+        return fields
 
     def _hangup(self, id: str, line: int, node: Node) -> model.HangupNode:
         found = self._fields(id, line, node, ("hangup", "say", "turn"), ())
@@ -247,5 +275,5 @@ _ALL_KEYS = (
     *NODE_KINDS,
     *_LISTENING,
     *("slot", "capture", "phrases", "grammar", "confirm", "confirm_when", "goto", "options", "threshold"),
-    *("else", "data", "on_failed"),
+    *("else", "data", "on_failed", *_HANDOVER),
 )

@@ -14,6 +14,7 @@ from dialog.flow.expr import Expression
 from dialog.flow.template import Template
 from dialog.flow.values import Value
 from dialog.nlu.base import IntentModel
+from dialog.types import TransferMode
 
 BACK = "back"
 """The target that returns to the question which was left for a global option or a transfer."""
@@ -66,6 +67,11 @@ class TransferNode(BaseNode):
     target: Template
     text: Template | None = None
     on_failed: str | None = None
+    mode: TransferMode = TransferMode.BLIND
+    summary: Template | None = None
+    aloud: bool = False
+    music: str = ""
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -205,7 +205,14 @@ class Walk:
                 self._ask(self._text(node.question))
             case TransferNode():
                 self.plan.say(self._text(node.text))
-                self.plan.end = Transfer(self._text(node.target))
+                self.plan.end = Transfer(
+                    self._text(node.target),
+                    node.mode,
+                    self._text(node.summary),
+                    node.aloud,
+                    node.music,
+                    node.timeout_s,
+                )
             case HangupNode():
                 self.plan.say(self._text(node.text))
                 self.plan.end = Hangup(node.reason)

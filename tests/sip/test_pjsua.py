@@ -13,6 +13,7 @@ from typing import Any
 import pjsua2
 import pytest
 
+from dialog.types import Transfer
 from media.errors import MissingExtra, TransferError
 from media.leg import CallInfo, Direction, HangupCause
 from media.metronome import Metronome
@@ -191,7 +192,7 @@ def test_a_transfer_that_is_refused_leaves_the_call_alone(caller: str) -> None:
         async with stacks() as both:
             leg, sink = await dial(*both.ways(caller))
             with pytest.raises(TransferError, match="603"):
-                await leg.transfer("sip:desk@127.0.0.1:9")
+                await leg.transfer(Transfer("sip:desk@127.0.0.1:9"))
             assert not sink.closed
             await leg.hangup(HangupCause.NORMAL)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dialog.types import Transfer
 from media.errors import TransferError
 from media.leg import HangupCause
 from sip.endpoint import CallProgress, OutboundCall
@@ -191,7 +192,7 @@ def test_a_transfer_ends_with_what_the_target_said(result: int) -> None:
         carrier, phone = Carrier(), Phone()
         async with serving() as pjsua:
             leg, sink, invite = await dialled(pjsua, carrier, phone)
-            transfer = asyncio.ensure_future(leg.transfer("sip:nurse@example.org"))
+            transfer = asyncio.ensure_future(leg.transfer(Transfer("sip:nurse@example.org")))
             refer = await carrier.receive("REFER")
             assert refer.headers.get("refer-to") == "<sip:nurse@example.org>"
             carrier.answer(refer, 202)

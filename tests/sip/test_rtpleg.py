@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dialog.types import Transfer
 from media.errors import TransferError
 from media.frames import AudioFormat, AudioFrame
 from media.leg import CallInfo, CallLeg, HangupCause
@@ -513,10 +514,10 @@ def test_transfer_leaves_when_accepted_and_stays_when_refused() -> None:
         async with Call() as call:
             call.signalling.refuse = True
             with pytest.raises(TransferError):
-                await call.near.transfer("sip:desk@example.org")
+                await call.near.transfer(Transfer("sip:desk@example.org"))
             assert not call.sink.closed
             call.signalling.refuse = False
-            await call.near.transfer("sip:desk@example.org")
+            await call.near.transfer(Transfer("sip:desk@example.org"))
             assert call.signalling.transferred == ["sip:desk@example.org"]
             assert call.sink.closed == [HangupCause.NORMAL]
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import date
+from textwrap import dedent
 
 import pytest
 
@@ -22,6 +23,7 @@ from dialog.types import (
     NoteName,
     Transfer,
     TransferFailed,
+    TransferMode,
     UserTurn,
 )
 from dialog.types import Say as Spoken
@@ -280,6 +282,23 @@ def test_a_transfer_without_any_question_before_ends_the_call_when_it_fails() ->
     assert talk.greet()[-1] == Transfer("100")
     acts = talk.reply(TransferFailed("100", "busy"))
     assert "nobody can take your call" in spoken(acts) and acts[-1] == Hangup("transfer_failed")
+
+
+def test_a_flow_says_how_the_caller_is_handed_over() -> None:
+    text = """
+        flow: f
+        start: desk
+        nodes:
+          desk:
+            transfer: "100"
+            mode: attended
+            summary: A call from {caller}.
+            announce: aloud
+            music: ringing
+            timeout_s: 20
+    """
+    order = Transfer("100", TransferMode.ATTENDED, "A call from .", True, "ringing", 20.0)
+    assert Talk(dedent(text)).greet()[-1] == order
 
 
 # Interruptions and second thoughts

@@ -39,6 +39,10 @@ MENU = """  m:
 # what is replaced in BASE, by what, the line of the mistake, what is said about it
 MISTAKES = [
     ("slot: day", "slott: day", 7, 'unknown key "slott" in node "a", did you mean "slot"?'),
+    ("    hangup: done", "    transfer: x\n    mode: warm", 13, 'unknown mode "warm"; there is blind, attended'),
+    ("    hangup: done", "    transfer: x\n    mode: attended", 13, "mode: attended needs a summary"),
+    ("    hangup: done", "    transfer: x\n    summary: y", 13, "summary needs mode: attended"),
+    ("    hangup: done", "    transfer: x\n    timeout_s: 0", 13, "timeout_s must be a whole number from 1 to 600"),
     ("slot: day", "zzz: day", 7, 'unknown key "zzz" in node "a"'),
     ("    slot: day\n", "", 5, 'node "a" needs slot'),
     ("goto: b", "goto: bb", 9, 'goto leads to "bb", which is no node'),

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from dialog.types import Transfer
 from media.errors import TransferError, Unsupported
 from media.leg import HangupCause
 from sip.endpoint import CallProgress, OutboundCall
@@ -294,7 +295,7 @@ def test_a_far_end_that_forgot_the_call_ends_it() -> None:
 
 async def refer(agent: UserAgent, peer: Peer, status: int) -> tuple[asyncio.Task[None], Ear]:
     leg, ear = await placed(agent, peer)
-    task = asyncio.ensure_future(leg.transfer("+49301234"))
+    task = asyncio.ensure_future(leg.transfer(Transfer("+49301234")))
     request = await peer.receive("REFER")
     assert request.headers.get("refer-to") == f"<sip:+49301234@{HOST}>"
     peer.answer(request, status)
@@ -369,7 +370,7 @@ def test_a_transfer_to_nowhere(target: str) -> None:
     async def test(agent: UserAgent, peer: Peer) -> None:
         leg, ear = await placed(agent, peer)
         with pytest.raises(TransferError):
-            await leg.transfer(target)
+            await leg.transfer(Transfer(target))
         assert ear.causes == []
 
     scenario(test)
