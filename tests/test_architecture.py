@@ -14,7 +14,7 @@ PACKAGES = ("voicegw", "media", "dialog", "sip", "recordings")
 ALLOWED = {
     "dialog": {"dialog"},
     "media": {"media", "dialog.types", "dialog.turn", "dialog.turn_engine", "dialog.jsgf"},
-    "sip": {"sip", "media"},
+    "sip": {"sip", "media", "dialog.types"},
     "recordings": {"recordings", "media.frames", "media.observe", "dialog.types"},
     "voicegw": set(PACKAGES),
 }
