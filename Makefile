@@ -5,6 +5,8 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 EXTRAS ?= embedded
 CONSTRAINTS ?= constraints.txt
+# Tests at a time. Most of the suite's time is calls in real time that wait for each other's words: more than cores.
+JOBS ?= 3
 PIP_INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
@@ -35,7 +37,7 @@ run: $(STAMP) ## Set up, start the server on embedded defaults and print how to 
 	$(VENV)/bin/voicegw run $(ARGS)
 
 test: $(DEV) ## Set up and run the whole test suite
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(DEV) ## Lint and types
 	$(VENV)/bin/ruff check .
