@@ -19,9 +19,11 @@ class HangupCause(Enum):
     """Why a call ended: the name, and its Q.850 cause code (ITU-T Q.850, table 1)."""
 
     UNALLOCATED = 1
+    NO_ROUTE = 3
     NORMAL = 16
     BUSY = 17
     NO_ANSWER = 19
+    UNREACHABLE = 20
     REJECTED = 21
     INVALID_NUMBER = 28
     NETWORK = 38
@@ -52,6 +54,9 @@ class CallInfo:
     carrier_id: str = ""
     direction: Direction = Direction.INBOUND
     headers: Mapping[str, str] = field(default_factory=dict)  # what the carrier passed on, names lower case
+    variables: Mapping[str, str] = field(default_factory=dict)  # for the dialog, by whoever placed the call
+    attempt: int = 1  # of an outbound call
+    retry_of: str = ""  # `call_id` of the first attempt
 
 
 class LegSink(Protocol):

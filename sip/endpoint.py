@@ -1,4 +1,4 @@
-"""The `SipEndpoint` port: what a SIP stack offers, whichever one it is.
+"""The ports of signalling: `WayOut`, which places calls, and `SipEndpoint`, a whole SIP stack.
 
 Two implementations: `sip.ua` (our own, the default) and `sip.pjsua` (pjsua2). Both only signal;
 the media of every call is a `sip.rtpleg.RtpLeg` on our own RTP engine.
@@ -49,14 +49,34 @@ OnCall = Callable[[IncomingCall], Awaitable[None]]
 class OutboundCall:
     """A call to place."""
 
-    target: str  # SIP URI
+    target: str  # SIP URI; other ways out take what their carrier calls, mostly a number
     caller: str = "voicegw"  # user part of the From
     display_name: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     ring_timeout_s: float = 60.0
+    call_id: str = ""  # ours, for `CallInfo`; empty: a new one is made
+    carrier_id: str = (
+        ""  # SIP's Call-ID; empty: a new one is made. A carrier that numbers its calls ignores it
+    )
+    trunk: str = ""  # name of the trunk to call through; empty: the one whose registrar is in the target
 
 
-class SipEndpoint(Protocol):
+OnProgress = Callable[[CallProgress], None]
+
+
+class WayOut(Protocol):
+    """Whatever can call somebody: a SIP stack, a carrier's REST interface, a softswitch."""
+
+    async def place(self, call: OutboundCall, on_progress: OnProgress | None = None) -> CallLeg:
+        """Call somebody. Returns the leg once it is answered; cancelling gives the call up, whatever its
+        state, and leaves nothing behind. `on_progress` may be called any number of times before.
+
+        Raises CallFailed with the final SIP status, or with the status that fits best (486 busy, 480 or
+        408 no answer, 603 rejected, 404 unknown number, 0 the carrier cannot be reached).
+        """
+
+
+class SipEndpoint(WayOut, Protocol):
     """A SIP stack bound to its sockets."""
 
     draining: bool
@@ -69,14 +89,6 @@ class SipEndpoint(Protocol):
     async def start(self, on_call: OnCall) -> None:
         """Bind sockets and serve. `on_call` runs as a task of its own for each call; when it raises,
         the call is refused with 500. Raises OSError if a port is taken."""
-
-    async def place(
-        self, call: OutboundCall, on_progress: Callable[[CallProgress], None] | None = None
-    ) -> CallLeg:
-        """Call somebody. Returns when it is answered; cancelling sends CANCEL.
-
-        Raises CallFailed with the final status.
-        """
 
     async def close(self) -> None:
         """Unregister, hang up what is left, close the sockets. Idempotent."""

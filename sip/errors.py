@@ -37,7 +37,7 @@ class RegistrationFailed(SipError):
 
 # RFC 3398, section 8.2.6.1 (SIP status -> ISUP cause), reduced to the causes we tell apart.
 _CAUSES = {
-    0: HangupCause.NETWORK,
+    0: HangupCause.UNREACHABLE,
     401: HangupCause.REJECTED,
     403: HangupCause.REJECTED,
     404: HangupCause.UNALLOCATED,

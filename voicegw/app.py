@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,15 +20,20 @@ from media.errors import MediaError, ProviderError
 from media.metronome import Metronome
 from media.providers import Kind, load
 from media.stt.base import SpeechToText
+from media.tasks import task_scope
 from media.tts.base import TextToSpeech
-from sip.endpoint import SipEndpoint
+from sip.endpoint import SipEndpoint, WayOut
 from sip.errors import SipError
 from sip.rtpmedia import RtpMedia
 from sip.ua.agent import UserAgent
+from voicegw import dialapi, dialplan
 from voicegw.archive import Archive
+from voicegw.callbacks import Callbacks
 from voicegw.calls import CallManager, CallParts, NewDialog
 from voicegw.config import Config
 from voicegw.config.model import Engine, SipStack
+from voicegw.dialapi import DialApi
+from voicegw.dialplan import DialPlan
 from voicegw.errors import StartError
 from voicegw.flows import new_dialog
 from voicegw.health import Health
@@ -35,11 +41,12 @@ from voicegw.keeper import CallKeeper, KeeperConfig, open_keeper
 from voicegw.measure import MeasuredVoice
 from voicegw.metrics import Metrics
 from voicegw.mount import Mount
+from voicegw.outbound import Dialer, DialParts
 from voicegw.routing import Router
 from voicegw.server import HttpServer, WebParts
 from voicegw.storage.engine import StorageError, database_url
 from voicegw.storage.reader import CallReader
-from voicegw.watch import watch_ears, watch_keeper, watch_sip, watch_ticker
+from voicegw.watch import watch_callbacks, watch_ears, watch_keeper, watch_sip, watch_ticker
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +60,7 @@ class App:
         self.metrics = Metrics()
         self.calls: CallManager
         self.sip: SipEndpoint
+        self.dialer: Dialer
         self.http: HttpServer
 
     async def __aenter__(self) -> Self:
@@ -80,6 +88,7 @@ class App:
     async def drain(self) -> None:
         """Take no more calls and bring those in progress to their end."""
         self.sip.draining = True
+        self.dialer.drain()
         log.info("draining", extra={"calls": len(self.calls.live), "limit_s": self._config.drain.limit_s})
         await self.calls.drain(self._config.drain.limit_s, self._config.drain.goodbye_s)
 
@@ -132,18 +141,20 @@ class App:
         return ears
 
     def _dialog(self, flow: Flow) -> NewDialog:
-        return lambda call: new_dialog(flow, self._config, call.caller, call.callee)
+        return lambda call: new_dialog(flow, self._config, call)
 
     async def _listen(self, health: Health, archive: Archive) -> None:
         """Open the doors."""
         metronome = Metronome(self.metrics.late.observe)
         self.sip = _endpoint(self._config, _rtp_media(self._config, metronome))
         await self._bind()
+        await self._outbound()
         self._stack.push_async_callback(self.sip.close)
         self._stack.push_async_callback(self.calls.stop)
         if isinstance(self.sip, UserAgent):
             watch_sip(self.sip, self.metrics, health)
-        web = WebParts(health, self.metrics, self.calls.live, archive, lambda: self.sip_uri)
+        live_view = partial(dialapi.live_view, self.dialer)
+        web = WebParts(health, self.metrics, self.calls.live, archive, lambda: self.sip_uri, live_view)
         self.http = HttpServer(self._config.http, web, self._mounts())
         try:
             await self.http.start()
@@ -154,7 +165,23 @@ class App:
 
     def _mounts(self) -> list[Mount]:
         """Parts with web requests of their own."""
-        return []
+        return [DialApi(self.dialer)]
+
+    def _ways(self) -> dict[str, WayOut]:
+        """What can place calls, by the names that `outbound.routes` uses."""
+        return {"sip": self.sip}
+
+    async def _outbound(self) -> None:
+        """What places calls, and tells of them. Raises StartError for routes that lead nowhere."""
+        config, ways, trunks = self._config.outbound, self._ways(), self._config.sip.trunks
+        if wrong := dialplan.problems(config.routes, trunks, tuple(ways)):
+            raise StartError("\n".join(wrong))
+        callbacks = Callbacks(config.callback, await self._stack.enter_async_context(task_scope()))
+        self._stack.push_async_callback(callbacks.close)
+        watch_callbacks(callbacks, self.metrics)
+        start = await self._stack.enter_async_context(task_scope())
+        plan = DialPlan(config.routes, trunks)
+        self.dialer = Dialer(config, self.calls, DialParts(plan, ways, start, callbacks.report))
 
     async def _bind(self) -> None:
         """Start SIP. Raises StartError if the port is taken."""

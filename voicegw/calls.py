@@ -7,19 +7,19 @@ cannot overrun the limit while they ring.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from dialog.types import DialogEngine
 from media.callconfig import Engines, SessionConfig
 from media.errors import ProviderError
-from media.leg import CallInfo, CallLeg, HangupCause
+from media.leg import CallInfo, CallLeg, Direction, HangupCause
 from media.session import CallSession
 from media.stt.base import SpeechToText, SttStream
 from media.tts.base import TextToSpeech
 from media.vad.base import VoiceDetector
-from sip.endpoint import IncomingCall
+from sip.endpoint import CallProgress, IncomingCall, OnProgress
 from sip.errors import CallFailed
 from voicegw.config.model import Limits
 from voicegw.ears import DeafEars
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 HANGUP_S = 5.0  # for the last BYEs when we stop; then the endpoint closes its sockets anyway
 
 NewDialog = Callable[[CallInfo], DialogEngine]
+Connect = Callable[[OnProgress], Awaitable[CallLeg]]
+"""Gets a call answered: by us, or by whoever is called. Raises CallFailed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,15 @@ class Refusal:
     retry: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call has ended."""
+
+    cause: HangupCause
+    answered: bool = False
+    sip_status: int | None = None  # the final answer that refused it
+
+
 DRAINING = Refusal("draining", 503, "Shutting Down", retry=True)
 BUSY = Refusal("busy", 503, "All Lines Busy", retry=True)
 LATE = Refusal("late", 503, "Overloaded", retry=True)
@@ -80,22 +91,52 @@ class CallManager:
         call_id_var.set(info.call_id)
         log.info("call came in", extra={"pii_from": info.caller, "pii_to": info.callee})
         flow = self._parts.router.flow_for(info)
-        refusal = self._refusal(flow)
+        refusal = self.refusal(flow)
         if refusal is not None or flow is None:
             self._reject(incoming, refusal or NOT_FOUND)
             return
+
+        async def connect(_: OnProgress) -> CallLeg:
+            incoming.ring()
+            try:
+                return await incoming.answer()
+            except asyncio.CancelledError:  # hung up on, or the server stops
+                incoming.reject(503 if self.draining else 480)
+                raise
+
+        outcome = await self.conduct(info, flow, connect)
+        if outcome.cause is HangupCause.INTERNAL:
+            self._reject(incoming, FAILED)
+        elif not outcome.answered:  # the caller gave up, or has no codec of ours
+            self._metrics.rejected.labels("gone").inc()
+
+    async def conduct(self, info: CallInfo, flow: str, connect: Connect) -> Outcome:
+        """Run one call that was let in, from here to its end, whoever called whom. Only cancelling gets
+        out of here: it ends the call, whatever its state."""
         task = asyncio.current_task()
         assert task is not None
         call = LiveCall(info, flow, task, asyncio.get_running_loop().time())
         self.live.add(call)
         try:
-            await self._take(incoming, call)
+            return await self._take(call, connect)
         finally:
             self.live.remove(call)
             if not self.live:
                 self._metrics.late.forget()
 
-    def _refusal(self, flow: str | None) -> Refusal | None:
+    async def hang_up(self, call_id: str) -> bool:
+        """End a call now, in whatever state it is; False if there is none of that id."""
+        call = self.live.find(call_id)
+        if call is None:
+            return False
+        if call.leg is not None:
+            await call.leg.hangup(HangupCause.NORMAL)
+        else:
+            call.task.cancel()
+        return True
+
+    def refusal(self, flow: str | None) -> Refusal | None:
+        """Why no further call can be taken; None: it can."""
         if self.draining:
             return DRAINING
         if flow is None:
@@ -107,6 +148,18 @@ class CallManager:
             return LATE
         return None
 
+    def new_dialog(self, info: CallInfo, flow: str) -> DialogEngine:
+        """A new conversation. Raises KeyError for an unknown flow, ValueError for variables it has not."""
+        return self._parts.dialogs[flow](info)
+
+    def has_flow(self, flow: str) -> bool:
+        """Whether a flow of that name is loaded."""
+        return flow in self._parts.dialogs
+
+    def flow_for(self, info: CallInfo) -> str | None:
+        """Name of the flow that talks on a call, by the routing table."""
+        return self._parts.router.flow_for(info)
+
     def _reject(self, incoming: IncomingCall, refusal: Refusal) -> None:
         log.warning("call refused", extra={"reason": refusal.reason, "status": refusal.status})
         self._metrics.rejected.labels(refusal.reason).inc()
@@ -115,40 +168,44 @@ class CallManager:
 
     # One call
 
-    async def _take(self, incoming: IncomingCall, call: LiveCall) -> None:
-        """Answer and run, keeping the journal. Its final state is told here and nowhere else."""
-        cause = HangupCause.INTERNAL
+    async def _take(self, call: LiveCall, connect: Connect) -> Outcome:
+        """Connect and run, keeping the journal. Its final state is told here and nowhere else."""
+        outcome = Outcome(HangupCause.INTERNAL)
         async with self._journals.open(call.info, call.flow) as journal:
             try:
-                cause = await self._run(incoming, call, journal)
-            except asyncio.CancelledError:
-                cause = HangupCause.NORMAL  # we are told to stop
+                outcome = await self._run(connect, call, journal)
+            except asyncio.CancelledError:  # we are told to stop
+                given_up = call.info.direction is Direction.OUTBOUND and call.answered_at is None
+                outcome = Outcome(HangupCause.CANCELLED if given_up else HangupCause.NORMAL)
                 raise
             finally:
                 now, answered = asyncio.get_running_loop().time(), call.answered_at
                 seconds = None if answered is None else now - answered
-                self._metrics.ended(call.info.direction, cause, seconds)
-                log.info(
-                    "call ended", extra={"cause": cause.name.lower(), "seconds": round(now - call.epoch, 1)}
-                )
-                journal.ended(cause)
+                self._metrics.ended(call.info.direction, outcome.cause, seconds)
+                cause = outcome.cause.name.lower()
+                log.info("call ended", extra={"cause": cause, "seconds": round(now - call.epoch, 1)})
+                journal.ended(outcome.cause, outcome.sip_status)
+        return outcome
 
-    async def _run(self, incoming: IncomingCall, call: LiveCall, journal: CallJournal) -> HangupCause:
+    async def _run(self, connect: Connect, call: LiveCall, journal: CallJournal) -> Outcome:
         """The boundary of a call: no exception of it gets further."""
+
+        def progressed(progress: CallProgress) -> None:
+            call.progress = progress.value
+            journal.event("sip", progress=progress.value)
+
         try:
-            dialog = self._parts.dialogs[call.flow](call.info)
-            incoming.ring()
-            leg = await incoming.answer()
-        except CallFailed as error:  # the caller gave up, or has no codec of ours
-            self._metrics.rejected.labels("gone").inc()
-            return error.cause
+            dialog = self.new_dialog(call.info, call.flow)
+            leg = await connect(progressed)
+        except CallFailed as error:
+            return Outcome(error.cause, sip_status=error.status or None)
         except Exception as error:
             self._crashed(journal, error)
-            self._reject(incoming, FAILED)
-            return HangupCause.INTERNAL
-        call.state, call.answered_at = "answered", asyncio.get_running_loop().time()
+            return Outcome(HangupCause.INTERNAL)
+        call.state, call.answered_at, call.leg = "answered", asyncio.get_running_loop().time(), leg
         self._metrics.setup.observe(call.answered_at - call.epoch)
-        journal.answered(leg.format.rate)
+        known = leg.info.carrier_id == call.info.carrier_id
+        journal.answered(leg.format.rate, "" if known else leg.info.carrier_id)
         cause = HangupCause.NORMAL
         try:
             cause = await self._session(leg, dialog, call, journal)
@@ -159,7 +216,7 @@ class CallManager:
             call.state = "closing"
             await leg.hangup(cause)  # nothing to do unless something went wrong
             self._count_media(leg, journal)
-        return cause
+        return Outcome(cause, answered=True)
 
     def _crashed(self, journal: CallJournal, error: Exception) -> None:
         log.exception("call crashed")

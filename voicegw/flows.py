@@ -8,6 +8,7 @@ from dialog.errors import FlowError
 from dialog.flow.engine import FlowEngine
 from dialog.flow.load import load_flow
 from dialog.flow.model import Flow
+from media.leg import CallInfo
 from voicegw import clock
 from voicegw.config import Config, Settings
 from voicegw.config.source import Path_, dotted
@@ -37,9 +38,11 @@ def load_flows(config: Config, settings: Settings | None = None) -> dict[str, Fl
     return flows
 
 
-def new_dialog(flow: Flow, config: Config, caller: str = "", called: str = "") -> FlowEngine:
-    """A new conversation. Raises ValueError if the flow's variables do not fit."""
-    variables = {"caller": caller, "called": called}
+def new_dialog(flow: Flow, config: Config, call: CallInfo | None = None) -> FlowEngine:
+    """A new conversation. Raises ValueError if the call brings a variable that the flow does not have."""
+    variables: dict[str, str] = {}
+    if call is not None:
+        variables = {"caller": call.caller, "called": call.callee, **call.variables}
     return FlowEngine(flow, config.turn, lambda: clock.local(config.timezone), variables)
 
 

@@ -22,6 +22,8 @@ def refusal(request: web.Request, token: str, public: tuple[str, ...] = ()) -> w
     are nobody's business here (voicegw/mount.py)."""
     if request.path in PUBLIC or (public and request.path.startswith(public)):
         return None
+    if _foreign_page(request):
+        return web.Response(status=403, text="Pages of other sites may change nothing here.\n")
     if _is_local(request) or _knows(request, token):
         return None
     if not token:
@@ -40,6 +42,14 @@ def _is_local(request: web.Request) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback and _host_name(request.host) in _LOCAL_NAMES
+
+
+def _foreign_page(request: web.Request) -> bool:
+    """Whether a page of another site asks, in the browser of somebody who may, for more than reading."""
+    origin = request.headers.get("Origin")
+    if request.method in ("GET", "HEAD", "OPTIONS") or origin is None:
+        return False
+    return origin.partition("://")[2].lower() != request.host.lower()
 
 
 def _host_name(host: str) -> str:

@@ -14,11 +14,11 @@ class CallJournal(CallObserver, Protocol):
     def tap(self) -> CallTap | None:
         """Where the call's audio goes; None: it is not recorded, or not yet answered."""
 
-    def answered(self, rate: int) -> None:
-        """The caller is connected; audio of `rate` Hz will follow."""
+    def answered(self, rate: int, carrier_id: str = "") -> None:
+        """The caller is connected; audio of `rate` Hz will follow. `carrier_id` if it is new."""
 
-    def ended(self, cause: HangupCause) -> None:
-        """The final state. Only the first one counts."""
+    def ended(self, cause: HangupCause, sip_status: int | None = None) -> None:
+        """The final state, and the answer that refused the call. Only the first one counts."""
 
 
 class Journals(Protocol):

@@ -80,6 +80,8 @@ class KeptCall:
         timeline = self._relative(self._files.timeline) if self._log is not None else None
         keeper.store.post(Started(info, flow, self._started_at, keeper.server, timeline))
         parties = {"from": info.caller, "to": info.callee, "direction": info.direction.value, "flow": flow}
+        if info.retry_of:
+            parties |= {"attempt": str(info.attempt), "retry_of": info.retry_of}
         self.event("call", state="ringing", carrier=info.carrier, carrier_id=info.carrier_id, **parties)
 
     @property
@@ -108,13 +110,14 @@ class KeptCall:
                 log.exception("event could not be kept", extra={"event": name})
             self._broken = True
 
-    def answered(self, rate: int) -> None:
-        """The caller is connected; audio of `rate` Hz will follow."""
+    def answered(self, rate: int, carrier_id: str = "") -> None:
+        """The caller is connected; audio of `rate` Hz will follow. `carrier_id` if it is new."""
         if self._keeper.config.recording.enabled:
             self._recorder = Recorder(self._files, rate, self._keeper.writer, self._keeper.config.recording)
         path = self._relative(self._files.recording) if self._recorder is not None else None
         self._answered_ms = self._now_ms()
-        self._keeper.store.post(Answered(self._info.call_id, self._at(self._answered_ms), path))
+        answered = Answered(self._info.call_id, self._at(self._answered_ms), path, carrier_id)
+        self._keeper.store.post(answered)
         self.event("call", state="answered", rate=rate)
 
     def ended(self, cause: HangupCause, sip_status: int | None = None) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from media.leg import CallInfo
+from media.leg import CallInfo, CallLeg
 from media.session import CallSession
 
 
@@ -17,7 +17,9 @@ class LiveCall:
     task: "asyncio.Task[object]"
     epoch: float  # loop time of its INVITE
     state: str = "ringing"  # ringing, answered, closing
+    progress: str = ""  # of an outbound call that rings: trying, ringing, early-media
     answered_at: float | None = None  # loop time
+    leg: CallLeg | None = field(default=None, repr=False)
     session: CallSession | None = field(default=None, repr=False)
 
 
@@ -33,6 +35,10 @@ class LiveCalls:
 
     def __iter__(self) -> Iterator[LiveCall]:
         return iter(tuple(self._calls.values()))
+
+    def find(self, call_id: str) -> LiveCall | None:
+        """The call of that id."""
+        return self._calls.get(call_id)
 
     def __contains__(self, call_id: str) -> bool:
         return call_id in self._calls

@@ -50,6 +50,7 @@ class WebParts:
     live: LiveCalls
     archive: Archive
     sip_uri: Callable[[], str]
+    live_view: Callable[[str, Call | None], Call | None] = lambda call_id, call: call  # adds what lives
 
 
 class HttpServer:
@@ -149,7 +150,8 @@ class HttpServer:
         return web.json_response(await self._find(request))
 
     async def _find(self, request: web.Request) -> Call:
-        call = await self._parts.archive.find(request.match_info["id"])
+        call_id = request.match_info["id"]
+        call = self._parts.live_view(call_id, await self._parts.archive.find(call_id))
         if call is None:
             raise web.HTTPNotFound(text="There is no such call.\n")
         return call

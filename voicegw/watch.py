@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from media.stt.base import SpeechToText
 from sip.ua.agent import UserAgent
 from sip.ua.registration import RegistrationStatus
+from voicegw.callbacks import Callbacks
 from voicegw.health import Health
 from voicegw.keeper import CallKeeper
 from voicegw.metrics import Metrics
@@ -67,6 +68,12 @@ def watch_sip(sip: UserAgent, metrics: Metrics, health: Health) -> None:
         return "; ".join(f"trunk {name}: {why}" for name, why in lost.items()) or None
 
     health.add("sip", fault, vital=False)
+
+
+def watch_callbacks(callbacks: Callbacks, metrics: Metrics) -> None:
+    """Status callbacks of outbound calls."""
+    metrics.pull_counts("callbacks", "Status callbacks, by fate.", lambda: callbacks.counters)
+    metrics.pull_gauge("callbacks_waiting", "Not delivered yet.", lambda: callbacks.waiting)
 
 
 def watch_ticker(metrics: Metrics, health: Health, limit_ms: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from media.codecs import Codec
 from media.leg import CallInfo, Direction
 from media.tasks import Start, task_scope
-from sip.endpoint import CallProgress, OnCall, OutboundCall
+from sip.endpoint import CallProgress, OnCall, OnProgress, OutboundCall
 from sip.errors import CallFailed, LocalProtocolError, RemoteProtocolError
 from sip.pjsua.dialog import Dialog, Incoming
 from sip.pjsua.thread import Outgoing, PjsuaError, PjThread
@@ -102,9 +102,7 @@ class PjsuaEndpoint:
             )
         log.info("sip listening", extra={"uri": self.uri, "transports": self.config.transports})
 
-    async def place(
-        self, call: OutboundCall, on_progress: Callable[[CallProgress], None] | None = None
-    ) -> RtpLeg:
+    async def place(self, call: OutboundCall, on_progress: OnProgress | None = None) -> RtpLeg:
         """Call somebody. Returns when it is answered; cancelling sends CANCEL. Raises CallFailed."""
         thread = self.thread
         try:
@@ -113,7 +111,7 @@ class PjsuaEndpoint:
             raise CallFailed(e.status, str(e)) from e
         if len(self._dialogs) >= thread.max_calls:
             raise CallFailed(503, f"pjsip holds {thread.max_calls} calls at most")
-        trunk = self.trunks.of_uri(target)
+        trunk = self.trunks.named(call.trunk) if call.trunk else self.trunks.of_uri(target)
         try:
             flow = await resolve(trunk.hop if trunk is not None else target, "UDP", ":" in self.config.host)
         except RemoteProtocolError as e:
@@ -122,7 +120,9 @@ class PjsuaEndpoint:
             raise CallFailed(0, f"cannot resolve {target.host}: {e}") from e
         dialog = Dialog(self, flow.host, on_progress)
         callee = target.user or target.host
-        leg = dialog.open_leg(CallInfo(_call_id(), call.caller, callee, "sip", "", Direction.OUTBOUND))
+        leg = dialog.open_leg(
+            CallInfo(call.call_id or _call_id(), call.caller, callee, "sip", "", Direction.OUTBOUND)
+        )
         local = f"sip:{call.caller}@{self.public_host(flow.host)}:{thread.port}"
         name = trunk.trunk.name if trunk is not None else ""
         sender = str(Address(local, call.display_name))

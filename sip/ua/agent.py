@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from media.tasks import task_scope
-from sip.endpoint import CallProgress, OnCall, OutboundCall
+from sip.endpoint import OnCall, OnProgress, OutboundCall
 from sip.errors import CallFailed, LocalProtocolError, RemoteProtocolError
 from sip.rtpleg import RtpLeg
 from sip.rtpmedia import RtpMedia
@@ -111,15 +111,13 @@ class UserAgent:
             self._stack.start(registration.run(), f"sip trunk {state.trunk.name}")
         log.info("sip listening", extra={"uri": self.uri, "transports": self._config.transports})
 
-    async def place(
-        self, call: OutboundCall, on_progress: Callable[[CallProgress], None] | None = None
-    ) -> RtpLeg:
+    async def place(self, call: OutboundCall, on_progress: OnProgress | None = None) -> RtpLeg:
         """Call somebody; the leg once they have answered. Raises CallFailed; cancelling sends CANCEL."""
         stack = self._running()
         if stack.calls >= self._config.max_calls:
             raise CallFailed(503, "too many calls")
         self.counters.calls_out += 1
-        return await OutgoingInvite(stack, call, _call_id(), on_progress).run()
+        return await OutgoingInvite(stack, call, call.call_id or _call_id(), on_progress).run()
 
     async def hold(self, leg: RtpLeg, *, on: bool = True) -> None:
         """Put the far end of a call on hold, or take it back. Raises CallFailed if it refuses."""

@@ -8,11 +8,10 @@ acknowledged and hung up, as are the 200s of other branches of a forked call.
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
 
 from media.errors import TransferError
 from media.leg import CallInfo, Direction, HangupCause
-from sip.endpoint import CallProgress, OutboundCall
+from sip.endpoint import CallProgress, OnProgress, OutboundCall
 from sip.errors import CallFailed, LocalProtocolError, RemoteProtocolError
 from sip.rtpleg import RtpLeg
 from sip.rtpports import PortsExhausted
@@ -31,7 +30,6 @@ log = logging.getLogger(__name__)
 
 OURS = frozenset({"via", "from", "to", "call-id", "cseq", "contact", "content-length", "content-type",
                   "max-forwards", "route", "authorization", "proxy-authorization"})  # fmt: skip
-OnProgress = Callable[[CallProgress], None]
 
 
 class OutgoingInvite:
@@ -48,8 +46,8 @@ class OutgoingInvite:
         if taken := OURS & {name.lower() for name in call.headers}:
             raise LocalProtocolError(f"these headers are the user agent's: {', '.join(sorted(taken))}")
         self._stack, self._call, self._on_progress = stack, call, on_progress
-        self._trunk: TrunkState | None = stack.trunks.of_uri(self._target)
-        self._sip_call_id = secrets.token_hex(12)
+        self._trunk = _trunk(stack, call, self._target)
+        self._sip_call_id = call.carrier_id or secrets.token_hex(12)
         self._tag = secrets.token_hex(8)
         self._number = 0
         self._call_id = call_id
@@ -240,6 +238,16 @@ class OutgoingInvite:
         if self._on_progress is not None and (first or progress is not self._reached):
             self._reached = progress
             self._on_progress(progress)
+
+
+def _trunk(stack: Stack, call: OutboundCall, target: SipUri) -> TrunkState | None:
+    """The trunk that is asked for by name, else the one that the target belongs to. Raises CallFailed."""
+    if not call.trunk:
+        return stack.trunks.of_uri(target)
+    state = stack.trunks.named(call.trunk)
+    if state is None:
+        raise CallFailed(404, f"there is no trunk {call.trunk!r}")
+    return state
 
 
 class _Line:

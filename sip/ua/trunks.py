@@ -30,6 +30,10 @@ class Trunks:
                 return state
         return None
 
+    def named(self, name: str) -> TrunkState | None:
+        """The trunk of that name."""
+        return next((s for s in self.states if s.trunk.name == name), None)
+
     def of_host(self, host: str) -> TrunkState | None:
         """The trunk that has this address."""
         return next((s for s in self.states if host in s.hosts), None)

@@ -31,10 +31,10 @@ class MemoryJournal:
     def event(self, name: str, /, **fields: Any) -> None:
         self.events.append((name, fields))
 
-    def answered(self, rate: int) -> None:
+    def answered(self, rate: int, carrier_id: str = "") -> None:
         self.rate = rate
 
-    def ended(self, cause: HangupCause) -> None:
+    def ended(self, cause: HangupCause, sip_status: int | None = None) -> None:
         self.causes.append(cause)
 
 
@@ -126,9 +126,9 @@ def test_places_are_taken_from_the_invite_on() -> None:
             for call in calls:
                 start(house.manager.on_call(call), "call")
             await asyncio.sleep(1)
+            assert [call.rejected and call.rejected[0] for call in calls] == [None, None, 503, 503]
 
     run(scenario())
-    assert [call.rejected and call.rejected[0] for call in calls] == [None, None, 503, 503]
     assert calls[2].rejected == (503, "All Lines Busy", 7)
     assert house.count("calls_rejected_total", reason="busy") == 2
 

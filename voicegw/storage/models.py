@@ -75,6 +75,8 @@ class Call(Base):
     recording_state: Mapped[str | None] = mapped_column(String(16))  # recordings.recorder.RecordingState
     recording_sha256: Mapped[str | None] = mapped_column(String(64))
     timeline_path: Mapped[str | None] = mapped_column(String(512))
+    attempt: Mapped[int] = mapped_column(default=1, server_default="1")  # of an outbound call
+    retry_of: Mapped[str | None] = mapped_column(String(200))  # id of the first attempt
 
     turns: Mapped[list["Turn"]] = relationship(order_by="Turn.n", lazy="raise", viewonly=True)
 

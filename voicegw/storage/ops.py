@@ -32,6 +32,7 @@ class Answered:
     call_id: str
     at: datetime
     recording_path: str | None = None
+    carrier_id: str = ""  # where the carrier's name of the call was not known before
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,14 @@ def statements(op: Op) -> Iterator[tuple[Executable, list[dict[str, Any]]]]:
                 "server": _clean(server, 255),
                 "started_at": at,
                 "timeline_path": timeline_path,
+                "attempt": info.attempt,
+                "retry_of": info.retry_of or None,
             }
             yield insert(Call), [row]
-        case Answered(call_id, at, recording_path):
+        case Answered(call_id, at, recording_path, carrier_id):
             values: dict[str, Any] = {"state": CallState.ACTIVE.value, "answered_at": at}
+            if carrier_id:
+                values["carrier_id"] = _clean(carrier_id, 512)
             yield _update(call_id).values(**values, recording_path=recording_path), []
         case Spoken(call_id, n, turns):
             yield delete(Turn).where(Turn.call_id == call_id, Turn.n >= n), []

@@ -27,6 +27,8 @@ def call_json(call: Call, data_dir: Path, *, turns: bool = False) -> dict[str, A
         "carrier_id": call.carrier_id,
         "flow": call.flow,
         "sip_status": call.sip_status,
+        "attempt": call.attempt,
+        "retry_of": call.retry_of,
         "recording": full_path(call.recording_path, data_dir),
         "recording_state": call.recording_state,
         "recording_sha256": call.recording_sha256,

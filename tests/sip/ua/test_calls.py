@@ -205,7 +205,7 @@ def test_nobody_there_is_told_after_32_seconds_and_at_once_to_whom_the_applicati
         await alice.start(Callee())
         with pytest.raises(CallFailed) as failed:
             await alice.place(TARGET)
-        assert (failed.value.status, failed.value.cause) == (0, HangupCause.NETWORK)
+        assert (failed.value.status, failed.value.cause) == (0, HangupCause.UNREACHABLE)
         assert 31.9 < asyncio.get_running_loop().time() < 32.1
         await alice.close()
 

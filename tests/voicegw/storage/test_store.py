@@ -212,7 +212,7 @@ def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="newer version"):
             async with open_store(Config(), tmp_path):
                 pass
-        with pytest.raises(StorageError, match=r"revision 9999.* needs 0001"):
+        with pytest.raises(StorageError, match=r"revision 9999.* needs 0002"):
             async with open_store(Config(migrate=False), tmp_path):
                 pass
 
