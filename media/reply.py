@@ -11,12 +11,12 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from dialog.sentences import split
 from dialog.types import Act, Hangup, Listen, Note, Say, SendDtmf, Transfer
 from media.callconfig import SessionConfig
 from media.playout import Playout
 from media.resample import Resampler
 from media.tts.base import TextToSpeech
-from media.tts.sentences import split
 
 AHEAD_MS = 1500  # the next sentence is synthesised when this much speech is left
 FAILED_REPLIES = 3  # in a row, after which a call is not worth holding: nothing answers any more

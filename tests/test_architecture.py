@@ -13,7 +13,14 @@ PACKAGES = ("voicegw", "media", "dialog", "sip", "recordings")
 
 ALLOWED = {
     "dialog": {"dialog"},
-    "media": {"media", "dialog.types", "dialog.turn", "dialog.turn_engine", "dialog.jsgf"},
+    "media": {
+        "media",
+        "dialog.types",
+        "dialog.turn",
+        "dialog.turn_engine",
+        "dialog.jsgf",
+        "dialog.sentences",
+    },
     "sip": {"sip", "media", "dialog.types"},
     "recordings": {"recordings", "media.frames", "media.observe", "dialog.types"},
     "voicegw": set(PACKAGES),

@@ -17,10 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 
+from dialog.sentences import speakable
 from media.errors import ProviderError
 from media.tts.base import Speech, TextToSpeech, WordMark
 from media.tts.espeaklib import Library, Style, Word, library
-from media.tts.text import Piece, pieces, speakable
+from media.tts.text import Piece, pieces
 
 _WORD = re.compile(r"\S+")
 

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dialog.sentences import speakable
+
 LONGEST = 160  # characters: about 11 s of speech, 11 ms of espeak
 _FIRST_PICTURE = 0x2190  # "So" holds emoji, arrows and box drawings, and below them ° © ® № ™
 _CLAUSE_END = re.compile(r"[,;:.!?…—–)]+[\"'”’»]*\s+")
@@ -20,11 +22,6 @@ class Piece:
 
     text: str
     positions: tuple[int, ...] | range  # of each character in the original text
-
-
-def speakable(text: str) -> bool:
-    """Whether there is anything to say: a letter, a number, a currency or mathematical sign."""
-    return any(char.isalnum() or unicodedata.category(char) in ("Sc", "Sm") for char in text)
 
 
 def pieces(text: str, longest: int = LONGEST) -> Iterator[Piece]:

@@ -95,7 +95,7 @@ def call(
 
 
 def _in_order(order: list[str], say: list[str], wav: list[Path], dtmf: list[str]) -> "list[Step]":
-    from media.tts.text import speakable
+    from dialog.sentences import speakable
     from voicegw.phone.script import DTMF_KEYS, Play, Press, Say
 
     for text in say:

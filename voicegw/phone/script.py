@@ -27,7 +27,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from media.tts.text import speakable
+from dialog.sentences import speakable
 from voicegw.config.source import Path_, Settings, dotted, read
 from voicegw.errors import ConfigError, Problem
 

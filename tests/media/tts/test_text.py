@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.tts.text import pieces, speakable
+from dialog.sentences import speakable
+from media.tts.text import pieces
 
 
 @pytest.mark.parametrize(

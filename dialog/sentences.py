@@ -6,9 +6,8 @@ character after it has come, since only that tells "3.5" from "3. 5" and "p.m. o
 """
 
 import re
+import unicodedata
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
-
-from media.tts.text import speakable
 
 FIRST = 24  # characters: 1.5 s of speech, while the rest is being written
 LONGEST = 240  # characters: 15 s of speech; nobody listens longer without a pause
@@ -52,6 +51,11 @@ _COUNTED = frozenset(
 )
 _INITIAL = re.compile(r"(?:^|[\s(\"'“‘.])[A-Z]$")  # J. R. Smith, U.S. Army
 _LIST_NUMBER = re.compile(r"^\s*[(\[]?\d{1,3}$")  # "1. Press the star key"
+
+
+def speakable(text: str) -> bool:
+    """Whether there is anything to say: a letter, a number, a currency or mathematical sign."""
+    return any(char.isalnum() or unicodedata.category(char) in ("Sc", "Sm") for char in text)
 
 
 class SentenceSplitter:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.tts.sentences import SentenceSplitter, sentences, split
+from dialog.sentences import SentenceSplitter, sentences, split
 from tests.clock import run
 
 
