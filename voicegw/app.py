@@ -189,7 +189,8 @@ class App:
         try:
             await self.sip.start(self.calls.on_call)
         except OSError as error:
-            raise StartError(f"sip: {_no_listener(error, 'sip', sip.host, sip.port)}") from error
+            section, port = ("sip.tls", sip.tls.port) if "TLS" in str(error) else ("sip", sip.port)
+            raise StartError(f"sip: {_no_listener(error, section, sip.host, port)}") from error
         except SipError as error:
             raise StartError(f"sip: {error}") from error
 
@@ -198,7 +199,8 @@ def _no_listener(error: OSError, section: str, host: str, port: int) -> str:
     """Why a port could not be had, and what to change."""
     if error.errno == errno.EADDRINUSE:
         reason = f"port {port} on {host} is taken by another program"
-        return f"{reason}; choose another by {section}.port (VOICEGW_{section.upper()}__PORT={port + 10})"
+        variable = f"VOICEGW_{section.upper().replace('.', '__')}__PORT"
+        return f"{reason}; choose another by {section}.port ({variable}={port + 10})"
     reason = f"cannot listen on {host} port {port}: {error.strerror or error}"
     return f"{reason}; see {section}.host and {section}.port"
 

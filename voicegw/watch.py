@@ -1,5 +1,6 @@
 """What is watched of the parts: their counters for /metrics, their faults for /health."""
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -7,12 +8,15 @@ from media.stt.base import SpeechToText
 from sip.ua.agent import UserAgent
 from sip.ua.registration import RegistrationStatus
 from voicegw.callbacks import Callbacks
+from voicegw.clock import utc
 from voicegw.health import Health
 from voicegw.keeper import CallKeeper
 from voicegw.metrics import Metrics
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -68,6 +72,16 @@ def watch_sip(sip: UserAgent, metrics: Metrics, health: Health) -> None:
         return "; ".join(f"trunk {name}: {why}" for name, why in lost.items()) or None
 
     health.add("sip", fault, vital=False)
+    tls = sip.tls
+    if tls is not None and tls.server is not None:
+        health.add("sip tls", lambda: tls.fault(utc().timestamp()), vital=False)
+        metrics.pull_gauge(
+            "sip_certificate_expiry_seconds",
+            "When the certificate of the TLS port expires, in seconds since 1970.",
+            lambda: tls.validity.not_after if tls.validity is not None else 0,
+        )
+        if trouble := tls.fault(utc().timestamp()):
+            log.warning("sip certificate", extra={"error": trouble})
 
 
 def watch_callbacks(callbacks: Callbacks, metrics: Metrics) -> None:

@@ -35,7 +35,9 @@ class PjsuaEndpoint:
     """Implements `sip.endpoint.SipEndpoint`. One a process: pjsip allows no second."""
 
     def __init__(self, config: SipConfig, media: RtpMedia) -> None:
-        """Raises ValueError for a bad network."""
+        """Raises ValueError for a bad network, or TLS: the OpenSSL 1.0.2 of pjsua2's wheel is out of care."""
+        if "tls" in {t.lower() for t in (*config.transports, *(trunk.transport for trunk in config.trunks))}:
+            raise ValueError("transport tls needs sip_stack: own")
         self.config, self.media = config, media
         self.sources = SourceFilter(config.allow)
         self.trunks = Trunks(config.trunks)

@@ -28,6 +28,7 @@ from sip.ua.registration import Registration, RegistrationState
 from sip.ua.reinvite import renegotiate
 from sip.ua.session import KNOWN, Session
 from sip.ua.stack import Stack
+from sip.ua.tls import TlsContexts
 from sip.ua.transaction import Timers
 from sip.ua.transport import NetworkTransport, Transport, route_host
 from sip.ua.trunks import Trunks
@@ -49,8 +50,8 @@ class UserAgent:
         transport: Callable[[SipConfig, SourceFilter, SipCounters], Transport] = NetworkTransport,
         timers: Timers | None = None,
     ) -> None:
-        """`transport` and `timers` are for tests. Raises ValueError for a bad network, RemoteProtocolError
-        for a trunk whose registrar is no host."""
+        """`transport` and `timers` are for tests. Raises ValueError for a bad network or TLS file,
+        RemoteProtocolError for a trunk whose registrar is no host."""
         self._config, self._media, self._timers = config, media, timers
         self.counters = SipCounters()
         self._sources = SourceFilter(config.allow)
@@ -71,6 +72,11 @@ class UserAgent:
             host = route_host(ANYWHERE)
         host = f"[{host}]" if ":" in host else host
         return f"sip:{self._config.user}@{host}:{self._transport.port}"
+
+    @property
+    def tls(self) -> TlsContexts | None:
+        """Of the network; None in tests without one."""
+        return self._transport.tls if isinstance(self._transport, NetworkTransport) else None
 
     @property
     def calls(self) -> int:

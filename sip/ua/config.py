@@ -28,12 +28,44 @@ class Trunk:
     proxy: str = ""
     """Outbound proxy as host or host:port, where requests go instead of the registrar."""
     transport: str = "udp"
-    """udp or tcp."""
+    """udp, tcp or tls. The port is then 5061 unless given, and the certificate must be for the registrar's
+    name (sip.tls)."""
+
+    def __post_init__(self) -> None:
+        _check_transports("transport", (self.transport,))
 
     @property
     def uri(self) -> SipUri:
         """The registrar as a URI. Raises RemoteProtocolError for what is no host."""
         return SipUri.parse(f"sip:{self.registrar}")
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """Encrypted signalling, 1.2 or 1.3. Files are read anew within 15 s of a change, without a restart."""
+
+    port: int = 5061
+    """TCP port for TLS, if `transports` has tls. 0: any free one."""
+    certificate: str = ""
+    """PEM file with our certificate and what leads to its root (fullchain.pem). Needed to be called by TLS;
+    shown to peers that we call."""
+    key: str = ""
+    """PEM file with its private key. Empty: it is in `certificate` too."""
+    key_password: str = ""
+    """Where the key is encrypted. Write ${NAME} to take it from the environment."""
+    ca_file: str = ""
+    """PEM file with the authorities to believe. Empty: those of the system."""
+    verify_server: bool = True
+    """Call only servers whose certificate is valid and for the name that we call. False is for tests: anyone
+    on the way can then listen."""
+    verify_client: bool = False
+    """Take connections only of peers with a certificate from `ca_file`."""
+
+
+def _check_transports(name: str, values: tuple[str, ...]) -> None:
+    for value in values:
+        if value.lower() not in {"udp", "tcp", "tls"}:
+            raise ValueError(f"{name} must be udp, tcp or tls, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +78,8 @@ class SipConfig:
     port: int = 5060
     """UDP and TCP port. 0: any free one (both transports get the same)."""
     transports: tuple[str, ...] = ("udp", "tcp")
-    """udp, tcp or both."""
+    """Any of udp, tcp and tls; the last needs `tls.certificate`."""
+    tls: TlsConfig = TlsConfig()
     public_host: str = ""
     """Address that the world reaches us by, when it is not that of the socket (NAT). Goes into Via,
     Contact and SDP for every peer but this machine itself. Empty: the socket's address."""
@@ -64,9 +97,9 @@ class SipConfig:
     """Calls at once, ringing ones included; more are refused with 503. The last resort behind the
     application's own admission."""
     max_message_bytes: int = 65_535
-    """Longest message taken on TCP; on UDP a datagram cannot be longer."""
+    """Longest message taken on TCP and TLS; on UDP a datagram cannot be longer."""
     max_connections: int = 256
-    """TCP connections at once; more are closed."""
+    """TCP and TLS connections at once; more are closed."""
     max_transactions: int = 20_000
     """Transactions at once; requests beyond get 503. One takes about 3 KB for 32 seconds."""
     ring_limit_s: float = 180.0
@@ -76,3 +109,8 @@ class SipConfig:
     """How long to wait for the result of a transfer: the target has to ring and answer."""
     keepalive_s: float = 25.0
     """Interval of keep-alives towards trunks: UDP bindings of home routers live 30 s. 0: none."""
+
+    def __post_init__(self) -> None:
+        _check_transports("transports", self.transports)
+        if "tls" in {t.lower() for t in self.transports} and not self.tls.certificate:
+            raise ValueError("transports has tls, which needs a certificate: set tls.certificate")

@@ -25,6 +25,8 @@ class SipCounters:
     """Requests refused because there are too many transactions."""
     unsendable: int = 0
     """Messages that a socket or a broken connection did not take."""
+    tls_failed: int = 0
+    """TLS handshakes that came to nothing: a certificate not believed, no version in common."""
     errors: int = 0
     """Tasks of the user agent that failed: bugs. The log has each."""
     calls_in: int = 0

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 wire = logging.getLogger("sip.wire")
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY, REFER"
+TROUBLES = 256  # failed ways whose reasons are remembered until somebody asks
 CHALLENGES = 3  # a proxy's, the registrar's, and one stale nonce
 
 OnResponse = Callable[[Response | None, Flow], None]  # None: no final answer, or unreachable
@@ -47,17 +48,19 @@ class Exchange:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: dict[ClientTransaction, OnResponse] = {}
-        self._learned: dict[str, tuple[str, int]] = {}  # peer -> how it sees us (rport)
+        self._learned: dict[tuple[str, str], tuple[str, int]] = {}  # way to a peer -> how it sees us (rport)
+        self._troubles: dict[str, str] = {}  # flow -> why it failed last
         self.on_request: Callable[[Request, ServerTransaction | None, Flow], None] = lambda *_: None
 
     # Our address
 
     def address(self, flow: Flow) -> tuple[str, int]:
         """Host (IPv6 in brackets) and port for Via and Contact towards a peer."""
-        if flow.host in self._learned and not self._config.public_host:
-            host, port = self._learned[flow.host]
+        learned = self._learned.get((flow.transport, flow.host))
+        if learned is not None and not self._config.public_host:
+            host, port = learned
         else:
-            host, port = self.host(flow), self._transport.port
+            host, port = self.host(flow), self._transport.port_of(flow.transport)
         return (f"[{host}]" if ":" in host and not host.startswith("[") else host), port
 
     def host(self, flow: Flow) -> str:
@@ -68,12 +71,12 @@ class Exchange:
 
     def learn(self, flow: Flow, host: str, port: int) -> None:
         """The peer sees us under this address: that is what it can reach."""
-        self._learned[flow.host] = (host, port)
+        self._learned[flow.transport, flow.host] = (host, port)
 
     def contact(self, flow: Flow, user: str = "") -> str:
         """A Contact towards the peer."""
         host, port = self.address(flow)
-        transport = ";transport=tcp" if flow.transport == "TCP" else ""
+        transport = f";transport={flow.transport.lower()}" if flow.reliable else ""
         return f"<sip:{user or self._config.user}@{host}:{port}{transport}>"
 
     # Requests of ours
@@ -141,12 +144,14 @@ class Exchange:
         if "max-forwards" not in headers:
             headers.add("max-forwards", "70")
         headers.set("user-agent", self._config.user_agent)
+        _secure_contact(request, request.uri)
 
     # Requests of the peer
 
     def respond(self, transaction: ServerTransaction, response: Response) -> None:
         """Answer. Raises LocalProtocolError after a final response."""
         response.headers.set("server", self._config.user_agent)
+        _secure_contact(response, transaction.machine.request.uri)
         self._handle(self.layer.respond(transaction, response, self._loop.time()))
         self._flush()
 
@@ -166,10 +171,18 @@ class Exchange:
         self._handle(self.layer.receive(message, flow, self._loop.time()))
         self._flush()
 
-    def on_flow_failed(self, flow: Flow) -> None:
+    def on_flow_failed(self, flow: Flow, reason: str) -> None:
         """From the transport."""
+        if len(self._troubles) >= TROUBLES:
+            self._troubles.clear()
+        self._troubles[str(flow)] = reason
         self._handle(self.layer.flow_failed(flow))
         self._flush()
+
+    def trouble(self, flow: Flow) -> str:
+        """Why nothing has come back from a peer, for the log."""
+        reason = self._troubles.pop(str(flow), "")
+        return f"{flow} cannot be reached: {reason}" if reason else f"no answer from {flow}"
 
     def close(self) -> None:
         """Stop the timer."""
@@ -240,6 +253,13 @@ def authorized(
         retry.headers.add(challenge.header, answer)
         found = True
     return retry if found else None
+
+
+def _secure_contact(message: Request | Response, uri: str) -> None:
+    """RFC 3261, 8.1.1.8 and 12.1.1: whoever is called by a sips URI says one in the Contact too."""
+    contact = message.headers.get("contact")
+    if uri[:5].lower() == "sips:" and contact is not None:
+        message.headers.set("contact", contact.replace("<sip:", "<sips:").replace(";transport=tls", ""))
 
 
 def _ignore(response: Response | None, flow: Flow) -> None:

@@ -6,22 +6,28 @@ from typing import Literal
 from sip.ua.grammar import Via
 from sip.ua.message import Request
 
-TransportName = Literal["UDP", "TCP"]
+TransportName = Literal["UDP", "TCP", "TLS"]
+
+
+def default_port(transport: str) -> int:
+    """RFC 3261, 18.1.1."""
+    return 5061 if transport == "TLS" else 5060
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One way to a peer: its IP address and port, and the TCP connection to prefer (0: any)."""
+    """One way to a peer: its IP address and port, and the connection to prefer (0: any)."""
 
     transport: TransportName
     host: str
     port: int
     connection: int = 0
+    name: str = ""  # of TLS: whom the peer's certificate must be for; empty: its address
 
     @property
     def reliable(self) -> bool:
         """Whether the transport repeats what is lost."""
-        return self.transport == "TCP"
+        return self.transport != "UDP"
 
     def __str__(self) -> str:
         return f"{self.transport}:{self.host}:{self.port}"
@@ -34,7 +40,7 @@ def answer_flow(request: Request, source: Flow) -> Flow:
     # RFC 3261, 18.2.1: `received` if it differs from sent-by; RFC 3581, 4: with rport always.
     if via.host.strip("[]") != source.host or "rport" in params:
         params["received"] = source.host
-    port = via.port or 5060
+    port = via.port or default_port(source.transport)
     if "rport" in params:
         params["rport"] = str(source.port)
         port = source.port

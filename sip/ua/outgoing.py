@@ -83,9 +83,9 @@ class OutgoingInvite:
 
     async def _way(self) -> Flow:
         hop = self._trunk.hop if self._trunk is not None else self._target
-        tcp = self._trunk is not None and self._trunk.trunk.transport.lower() == "tcp"
+        transport = self._trunk.transport if self._trunk is not None else "UDP"
         try:
-            return await resolve(hop, "TCP" if tcp else "UDP", ":" in self._stack.config.host)
+            return await resolve(hop, transport, ":" in self._stack.config.host)
         except RemoteProtocolError as e:
             raise CallFailed(e.status, str(e)) from e
         except OSError as e:
@@ -117,7 +117,7 @@ class OutgoingInvite:
             self._transaction = self._stack.exchange.send(request, flow, self._on_response)
             response = await self._final
             if response is None:
-                raise CallFailed(0, f"no answer from {flow}")
+                raise CallFailed(0, self._stack.exchange.trouble(flow))
             if response.status not in (401, 407) or credentials is None or tries == CHALLENGES:
                 return response
             retry = authorized(self._request(flow, request.body.decode()), request, response, credentials)

@@ -96,8 +96,7 @@ class Registration:
 
     async def _look_up(self) -> Flow:
         trunk, ipv6 = self._trunk, ":" in self._stack.config.host
-        tcp = trunk.trunk.transport.lower() == "tcp"
-        flow = await resolve(trunk.hop, "TCP" if tcp else "UDP", ipv6)
+        flow = await resolve(trunk.hop, trunk.transport, ipv6)
         # Calls may come from any address of the name, and from the registrar though a proxy is set.
         hosts = {flow.host, *await addresses(trunk.hop, ipv6), *await addresses(trunk.uri, ipv6)}
         for host in hosts - trunk.hosts:
@@ -129,7 +128,7 @@ class Registration:
             lambda: self._request(flow, expires_s), flow, self._trunk.credentials
         )
         if response is None:
-            raise RegistrationFailed(f"no answer from {flow}")
+            raise RegistrationFailed(self._stack.exchange.trouble(flow))
         return response
 
     def _request(self, flow: Flow, expires_s: int) -> Request:
@@ -150,7 +149,7 @@ class Registration:
         if self._stack.config.public_host or not (host and port.isdecimal() and len(port) < 6):
             return False
         seen = (f"[{host}]" if ":" in host and not host.startswith("[") else host, int(port))
-        if flow.transport == "TCP" or seen == self._stack.exchange.address(flow):
+        if flow.reliable or seen == self._stack.exchange.address(flow):
             return False
         log.info("sip address learned", extra={"trunk": self.name, "host": seen[0], "port": seen[1]})
         self._stack.exchange.learn(flow, *seen)

@@ -1,7 +1,7 @@
-"""Sockets: UDP and TCP on one port. The source is judged before anything is parsed.
+"""Sockets: UDP and TCP on one port, TLS on another. The source is judged before anything is parsed.
 
     datagram or stream -> SourceFilter -> (StreamFramer) -> Receiver.on_message
-    send(data, flow) -> the UDP socket, or a TCP connection: the flow's own, one to that peer, or a new one
+    send(data, flow) -> the UDP socket, or a connection (streams.py)
 
 Unknown sources get nothing back, not even an error; they are counted.
 """
@@ -10,26 +10,22 @@ import asyncio
 import errno
 import logging
 import socket
-from itertools import count
 from typing import Protocol, cast
 
 from media.tasks import Start
-from sip.errors import RemoteProtocolError
 from sip.ua.config import SipConfig
 from sip.ua.counters import SipCounters
 from sip.ua.filter import SourceFilter
-from sip.ua.flow import Flow
-from sip.ua.stream import Ping, Pong, StreamFramer
+from sip.ua.flow import Flow, TransportName
+from sip.ua.streams import Connection, Streams
+from sip.ua.tls import TlsContexts
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 10.0  # well under timer B (32 s), so that a call fails with the reason
-HALF_MESSAGE_S = 30.0  # a peer that stops in the middle of a message
-IDLE_S = 3600.0  # a silent connection; peers that keep a flow open send keep-alives
-UNSENT_BYTES = 1_000_000  # waiting for a peer that does not read
-QUEUED = 200  # messages that wait for a connection to open
 UDP_BUFFER = 4_194_304  # bytes: 100 calls at once, each with some messages of 2 KB, while the loop is busy
+BACKLOG = 200  # connections that wait to be accepted
 PORT_TRIES = 20  # any free UDP port may be taken on TCP
+RENEWAL_S = 15.0  # how often certificate files are looked at
 
 
 class Receiver(Protocol):
@@ -38,7 +34,7 @@ class Receiver(Protocol):
     def on_message(self, data: bytes, flow: Flow) -> None:
         """One message; it has not been parsed."""
 
-    def on_flow_failed(self, flow: Flow) -> None:
+    def on_flow_failed(self, flow: Flow, reason: str) -> None:
         """What was sent to `flow` did not arrive."""
 
 
@@ -47,7 +43,10 @@ class Transport(Protocol):
 
     @property
     def port(self) -> int:
-        """The bound port."""
+        """The bound port of UDP and TCP."""
+
+    def port_of(self, transport: TransportName) -> int:
+        """The bound port of a transport."""
 
     async def open(self, receiver: Receiver, start: Start) -> None:
         """Bind. Raises OSError."""
@@ -66,37 +65,50 @@ class NetworkTransport:
     """The real one."""
 
     def __init__(self, config: SipConfig, sources: SourceFilter, counters: SipCounters) -> None:
+        """Raises ValueError for TLS files that are no good."""
         self._config, self._sources, self._counters = config, sources, counters
+        self.tls = TlsContexts(config.tls)
+        self.streams = Streams(config, counters, self.tls)
         self._receiver: Receiver | None = None
-        self._start: Start | None = None
         self._udp: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
-        self._numbers = count(1)
-        self._connections: dict[int, _Connection] = {}
-        self._opening: dict[tuple[str, int], list[bytes]] = {}
+        self._tls_socket: socket.socket | None = None
         self._local_hosts: dict[str, str] = {}
         self.port = config.port
+        self._tls_port = 0
 
     async def open(self, receiver: Receiver, start: Start) -> None:
-        self._receiver, self._start = receiver, start
+        self._receiver = receiver
+        self.streams.open(self, start)
         loop = asyncio.get_running_loop()
-        udp, tcp = self._bind()
+        udp, tcp, tls = self._bind()
         if udp is not None:
             self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
         if tcp is not None:
-            self._server = await loop.create_server(lambda: _Connection(self), sock=tcp, backlog=200)
+            self._server = await loop.create_server(
+                lambda: Connection(self.streams, "TCP"), sock=tcp, backlog=BACKLOG
+            )
+        if tls is not None:
+            tls.listen(BACKLOG)
+            self._tls_socket = tls
+            start(self.streams.accept_tls(tls), "sip tls")
+            start(self._renew(), "sip tls renewal")
+
+    def port_of(self, transport: TransportName) -> int:
+        # Without a port for TLS peers reach us on the connection that we have opened.
+        return self._tls_port if transport == "TLS" and self._tls_port else self.port
 
     def send(self, data: bytes, flow: Flow) -> None:
-        if flow.transport == "TCP":
-            self._send_stream(data, flow)
+        if flow.reliable:
+            self.streams.send(data, flow)
             return
         if self._udp is None or self._udp.is_closing():
-            self._fail(flow, "no UDP socket")
+            self.failed(flow, "no UDP socket")
             return
         try:
             self._udp.sendto(data, (flow.host, flow.port))
         except (OSError, ValueError) as e:  # no route, a datagram too long, an address of the other family
-            self._fail(flow, str(e))
+            self.failed(flow, str(e))
             return
         self._counters.sent += 1
 
@@ -114,10 +126,11 @@ class NetworkTransport:
             self._udp.close()
         if self._server is not None:
             self._server.close()
-        for connection in list(self._connections.values()):
-            connection.close()
+        if self._tls_socket is not None:
+            self._tls_socket.close()
+        self.streams.close()
 
-    # For the protocols below
+    # Door, for the protocols
 
     def refuses(self, host: str) -> bool:
         """Whether this source is unknown; counted."""
@@ -127,97 +140,64 @@ class NetworkTransport:
         return True
 
     def received(self, data: bytes, flow: Flow) -> None:
+        """One message, from a source that is allowed."""
         assert self._receiver is not None
         self._receiver.on_message(data, flow)
 
-    def garbled(self, flow: Flow, error: RemoteProtocolError) -> None:
-        self._counters.unparsable += 1
-        log.info("sip stream closed", extra={"peer": str(flow), "error": str(error)})
-
-    def joined(self, connection: "_Connection") -> int:
-        """Number of a new connection; 0 if there are too many."""
-        if len(self._connections) >= self._config.max_connections:
-            log.warning("too many sip connections", extra={"limit": self._config.max_connections})
-            return 0
-        number = next(self._numbers)
-        self._connections[number] = connection
-        return number
-
-    def left(self, number: int) -> None:
-        self._connections.pop(number, None)
-
-    @property
-    def max_message(self) -> int:
-        return self._config.max_message_bytes
-
-    # Streams
-
-    def _send_stream(self, data: bytes, flow: Flow) -> None:
-        connection = self._connections.get(flow.connection) or self._to(flow)
-        if connection is not None:
-            if connection.write(data):
-                self._counters.sent += 1
-            else:
-                self._fail(flow, "the peer does not read")
-            return
-        queue = self._opening.get((flow.host, flow.port))
-        if queue is None:
-            assert self._start is not None
-            self._opening[flow.host, flow.port] = [data]
-            self._start(self._connect(flow), f"sip connect {flow}")
-        elif len(queue) < QUEUED:
-            queue.append(data)
-        else:
-            self._fail(flow, "too much waits for the connection")
-
-    def _to(self, flow: Flow) -> "_Connection | None":
-        for connection in self._connections.values():
-            if (connection.flow.host, connection.flow.port) == (flow.host, flow.port):
-                return connection
-        return None
-
-    async def _connect(self, flow: Flow) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await loop.create_connection(lambda: _Connection(self, outgoing=True), flow.host, flow.port)
-        except OSError as e:  # TimeoutError is one too
-            self._opening.pop((flow.host, flow.port), None)
-            self._fail(flow, str(e) or type(e).__name__)
-            return
-        for data in self._opening.pop((flow.host, flow.port), ()):
-            self._send_stream(data, flow)
-
-    def _fail(self, flow: Flow, reason: str) -> None:
+    def failed(self, flow: Flow, reason: str) -> None:
+        """Count it, and tell the receiver."""
         self._counters.unsendable += 1
         log.info("sip message not sent", extra={"peer": str(flow), "error": reason})
         if self._receiver is not None:
             # Not at once: the sender is still in the middle of its step.
-            asyncio.get_running_loop().call_soon(self._receiver.on_flow_failed, flow)
+            asyncio.get_running_loop().call_soon(self._receiver.on_flow_failed, flow, reason)
 
-    def _bind(self) -> tuple[socket.socket | None, socket.socket | None]:
+    async def _renew(self) -> None:
+        """Take new certificates as they appear; connections that are open keep theirs."""
+        while True:
+            await asyncio.sleep(RENEWAL_S)
+            try:
+                if self.tls.refresh():
+                    log.info("sip certificate renewed", extra={"file": self._config.tls.certificate})
+            except ValueError as e:
+                log.error("sip certificate not renewed", extra={"error": str(e)})
+
+    def _bind(self) -> tuple[socket.socket | None, ...]:
+        """The sockets of UDP, TCP and TLS, as far as they are wanted."""
         wanted = {t.lower() for t in self._config.transports}
+        tls = _socket(self._config, "TLS", self._config.tls.port) if "tls" in wanted else None
+        try:
+            udp, tcp = self._bind_pair(wanted)
+        except OSError:
+            if tls is not None:
+                tls.close()
+            raise
+        bound = udp or tcp or tls
+        if bound is None:
+            raise ValueError(f"no transport in {self._config.transports!r}")
+        self.port = bound.getsockname()[1]
+        self._tls_port = tls.getsockname()[1] if tls is not None else 0
+        return udp, tcp, tls
+
+    def _bind_pair(self, wanted: set[str]) -> tuple[socket.socket | None, socket.socket | None]:
         for attempt in range(PORT_TRIES):
-            udp = _socket(self._config, socket.SOCK_DGRAM, self._config.port) if "udp" in wanted else None
+            udp = _socket(self._config, "UDP", self._config.port) if "udp" in wanted else None
             port = udp.getsockname()[1] if udp is not None else self._config.port
             try:
-                tcp = _socket(self._config, socket.SOCK_STREAM, port) if "tcp" in wanted else None
+                tcp = _socket(self._config, "TCP", port) if "tcp" in wanted else None
             except OSError as e:
                 if udp is not None:
                     udp.close()
                 if e.errno == errno.EADDRINUSE and self._config.port == 0 and attempt + 1 < PORT_TRIES:
                     continue
                 raise
-            bound = udp or tcp
-            if bound is None:
-                raise ValueError(f"no transport in {self._config.transports!r}")
-            self.port = bound.getsockname()[1]
             return udp, tcp
         raise OSError(errno.EADDRINUSE, "no port that is free on UDP and TCP")
 
 
-def _socket(config: SipConfig, kind: socket.SocketKind, port: int) -> socket.socket:
+def _socket(config: SipConfig, transport: TransportName, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    kind = socket.SOCK_DGRAM if transport == "UDP" else socket.SOCK_STREAM
     sock = socket.socket(family, kind)
     try:
         sock.setblocking(False)
@@ -228,8 +208,7 @@ def _socket(config: SipConfig, kind: socket.SocketKind, port: int) -> socket.soc
         sock.bind((config.host, port))
     except OSError as e:
         sock.close()
-        name = "UDP" if kind is socket.SOCK_DGRAM else "TCP"
-        raise OSError(e.errno, f"cannot bind {name} {config.host}:{port}: {e.strerror}") from e
+        raise OSError(e.errno, f"cannot bind {transport} {config.host}:{port}: {e.strerror}") from e
     return sock
 
 
@@ -253,74 +232,3 @@ class _Datagrams(asyncio.DatagramProtocol):
             return
         if data.strip(b"\r\n\0 "):  # else a keep-alive, which on UDP wants no answer
             self._owner.received(data, Flow("UDP", addr[0], addr[1]))
-
-
-class _Connection(asyncio.Protocol):
-    """One TCP connection, whoever opened it."""
-
-    def __init__(self, owner: NetworkTransport, outgoing: bool = False) -> None:
-        self._owner, self._outgoing = owner, outgoing
-        self._framer = StreamFramer(owner.max_message)
-        self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self.flow = Flow("TCP", "", 0)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        host, port = (peer[0], peer[1]) if peer else ("", 0)
-        # Whoever we connect to is a peer in use: the caller of `send` holds it in the filter.
-        if not self._outgoing and self._owner.refuses(host):
-            self._transport.abort()
-            return
-        number = self._owner.joined(self)
-        if not number:
-            self._transport.abort()
-            return
-        self.flow = Flow("TCP", host, port, number)
-        self._arm(IDLE_S)
-
-    def data_received(self, data: bytes) -> None:
-        if not self.flow.connection:
-            return
-        try:
-            items = self._framer.receive(data)
-        except RemoteProtocolError as e:
-            self._owner.garbled(self.flow, e)
-            self.close()
-            return
-        self._arm(HALF_MESSAGE_S if self._framer.waiting else IDLE_S)
-        for item in items:
-            match item:
-                case bytes():
-                    self._owner.received(item, self.flow)
-                case Ping():
-                    self.write(b"\r\n")
-                case Pong():
-                    pass
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._owner.left(self.flow.connection)
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def write(self, data: bytes) -> bool:
-        """False if the peer has stopped reading; the connection is then given up."""
-        assert self._transport is not None
-        if self._transport.is_closing() or self._transport.get_write_buffer_size() > UNSENT_BYTES:
-            self._transport.abort()
-            return False
-        if data == b"\r\n\r\n":
-            self._framer.pings_sent += 1
-        self._transport.write(data)
-        return True
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-        self._owner.left(self.flow.connection)
-
-    def _arm(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.close)

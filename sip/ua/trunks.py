@@ -1,7 +1,10 @@
 """The configured trunks: which one a URI or an address belongs to, and its credentials."""
 
+from typing import cast
+
 from sip.ua.config import Trunk
 from sip.ua.digest import Credentials
+from sip.ua.flow import TransportName
 from sip.ua.grammar import SipUri
 
 
@@ -14,6 +17,7 @@ class TrunkState:
         self.uri = trunk.uri
         self.hop = SipUri.parse(f"sip:{trunk.proxy}") if trunk.proxy else trunk.uri
         self.credentials = Credentials(trunk.auth_username or trunk.username, trunk.password, trunk.realm)
+        self.transport = cast(TransportName, trunk.transport.upper())
         self.hosts: set[str] = set()  # addresses it was last resolved to
 
 

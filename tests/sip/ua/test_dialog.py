@@ -111,7 +111,7 @@ PUBLIC = Flow("UDP", "203.0.113.5", 30000)
             Flow("TCP", "8.8.8.8", 41000, 7),
             Flow("UDP", "8.8.8.8", 5060),
         ),
-        ("sips:a@8.8.8.8", False, PUBLIC, PUBLIC),
+        ("tel:+49301234", False, PUBLIC, PUBLIC),
         ("mailto:a", False, PUBLIC, PUBLIC),
         ("sip:a@no-such-host.invalid", False, PUBLIC, PUBLIC),
     ],

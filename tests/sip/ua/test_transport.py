@@ -143,7 +143,7 @@ def test_a_call_over_one_tcp_connection(run: Callable[[Callable[[], Awaitable[No
         await asyncio.sleep(0.05)
         assert (alice.calls, bob.calls) == (0, 0)
         network = alice._transport
-        assert isinstance(network, NetworkTransport) and len(network._connections) == 1
+        assert isinstance(network, NetworkTransport) and len(network.streams) == 1
         assert alice.counters.repeated == bob.counters.repeated == 0
         await alice.close()
         await bob.close()

@@ -71,6 +71,9 @@ class WireTransport:
     def __init__(self, wire: Wire, port: int, sources: SourceFilter, counters: SipCounters) -> None:
         self.wire, self.port, self._sources, self._counters = wire, port, sources, counters
 
+    def port_of(self, transport: str) -> int:
+        return self.port
+
     async def open(self, receiver: Receiver, start: Start) -> None:
         def deliver(data: bytes, flow: Flow) -> None:
             if self._sources.allows(flow.host) and data.strip():
