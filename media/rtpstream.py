@@ -40,7 +40,6 @@ class RtpReceiver:
         self._meter = JitterMeter(codec.clock)
         self._events = EventReceiver()
         self._size = 2 * codec.rate * FRAME_MS // 1000  # bytes of PCM in a frame
-        self._ratio = codec.rate * 2 // codec.clock  # bytes of PCM per tick
         self._frame_ticks = codec.clock * FRAME_MS // 1000
         self._plc = Concealment(self._size)
         self._left = b""  # PCM of a packet that was longer than the frame
@@ -65,7 +64,7 @@ class RtpReceiver:
         stats.bytes += len(payload)
         if kind in types.audio:
             self._meter.arrived(timestamp, now)
-            self._jitter.put(sequence, timestamp, payload, len(payload) // self._codec.octets)
+            self._jitter.put(sequence, timestamp, payload, self._codec.ticks(payload))
             return None
         self._jitter.put(sequence, timestamp, b"", 0)
         if kind in types.events:
@@ -94,7 +93,7 @@ class RtpReceiver:
                     return pcm
                 self._left = pcm
             else:
-                self._left = self._plc.conceal()[: self._jitter.missing * self._ratio]
+                self._left = self._plc.conceal()[: self._codec.size(self._jitter.missing)]
         return self._assemble()
 
     def update_stats(self) -> ReceptionStats:
@@ -119,12 +118,12 @@ class RtpReceiver:
         """A frame from packets of another length than ours."""
         size = self._size
         while len(self._left) < size:
-            need = (size - len(self._left)) // self._ratio or 1
+            need = (size - len(self._left)) // 2 * self._codec.clock // self._codec.rate or 1
             payload = self._jitter.get(need)
             if payload is not None:
                 self._left += self._decoder(payload)
             else:
-                self._left += self._plc.conceal()[: self._jitter.missing * self._ratio]
+                self._left += self._plc.conceal()[: self._codec.size(self._jitter.missing)]
         frame, self._left = self._left[:size], self._left[size:]
         self._plc.heard(frame)
         return frame

@@ -1,7 +1,7 @@
 """Audio codecs: one module each, found by the name that SDP gives them.
 
-A codec turns 16-bit PCM into the payload of an RTP packet and back. All codecs here have a constant
-rate: a packet may be cut or joined at any multiple of one clock tick (`Codec.octets` bytes).
+A codec turns 16-bit PCM into the payload of an RTP packet and back. Where the rate is constant, a packet
+may be cut or joined at any multiple of one clock tick (`Codec.octets` bytes).
 """
 
 import importlib
@@ -19,15 +19,24 @@ class Codec:
     payload_type: int | None  # static (RFC 3551, table 4); None: dynamic
     clock: int  # Hz of the RTP timestamp; not always the audio's rate (G722)
     rate: int  # Hz of the audio
-    octets: int  # bytes of payload per tick of the RTP clock
+    octets: int  # bytes of payload per tick of the RTP clock; 0: varies
     encoder: Callable[[], Coder]  # s16le PCM -> payload
     decoder: Callable[[], Coder]  # payload -> s16le PCM; cuts what is not a whole sample
     stateless: bool  # equal PCM gives an equal payload
+    duration: Callable[[bytes], int] | None = None  # ticks of a payload, where that is not by its length
 
     @property
     def encoding(self) -> str:
         """As in SDP's rtpmap: "PCMU/8000"."""
         return f"{self.name}/{self.clock}"
+
+    def ticks(self, payload: bytes) -> int:
+        """How long a payload plays; 0 for what cannot be of this codec."""
+        return len(payload) // self.octets if self.duration is None else self.duration(payload)
+
+    def size(self, ticks: int) -> int:
+        """Bytes of PCM in so many ticks of the RTP clock."""
+        return 2 * -(-ticks * self.rate // self.clock)
 
 
 # SDP name in upper case -> module, attribute. Modules are imported when a codec is first asked for.
