@@ -55,6 +55,8 @@ class CallInfo:
     direction: Direction = Direction.INBOUND
     headers: Mapping[str, str] = field(default_factory=dict)  # what the carrier passed on, names lower case
     variables: Mapping[str, str] = field(default_factory=dict)  # for the dialog, by whoever placed the call
+    passed: Mapping[str, str] = field(default_factory=dict)
+    """What a carrier's configuration passes on, names lower case: variables as far as the flow has them."""
     attempt: int = 1  # of an outbound call
     retry_of: str = ""  # `call_id` of the first attempt
 

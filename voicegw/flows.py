@@ -42,7 +42,8 @@ def new_dialog(flow: Flow, config: Config, call: CallInfo | None = None) -> Flow
     """A new conversation. Raises ValueError if the call brings a variable that the flow does not have."""
     variables: dict[str, str] = {}
     if call is not None:
-        variables = {"caller": call.caller, "called": call.callee, **call.variables}
+        passed = {name: value for name, value in call.passed.items() if name in flow.variables}
+        variables = {**passed, "caller": call.caller, "called": call.callee, **call.variables}
     return FlowEngine(flow, config.turn, lambda: clock.local(config.timezone), variables)
 
 

@@ -1,0 +1,103 @@
+"""A carrier's part of the web server: /NAME/HOOK for its webhooks, /NAME/media[/PASS] for its sockets.
+
+Signatures are over the address by which the carrier knows us, so it is rebuilt from `http.public_url`: what a
+proxy makes of the request on its way says nothing. Mounted by voicegw/mount.py.
+"""
+
+import logging
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from media.tasks import task_scope
+from sip.carrier import Carrier, Refused, WebRequest
+from sip.carrierdesk import CarrierDesk, CarrierHost
+from sip.medialine import Line
+from sip.mediasocket import close_socket, open_socket, read_socket
+from sip.mediastream import MediaStreamLeg
+
+log = logging.getLogger(__name__)
+
+LARGEST_HOOK = 65_536  # bytes; webhooks are a few hundred
+
+
+class CarrierMount:
+    """Implements `voicegw.mount.Mount` for one carrier."""
+
+    def __init__(self, carrier: Carrier, host: CarrierHost) -> None:
+        self.carrier, self._host = carrier, host
+        self.desk = CarrierDesk(carrier, host)
+
+    @property
+    def public(self) -> tuple[str, ...]:
+        """All of it: the carrier's signature decides."""
+        return (f"/{self.carrier.name}/",)
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """Webhooks and sockets."""
+        base, media = f"/{self.carrier.name}", "media/{token}" if self.carrier.announced else "media"
+        yield web.get(f"{base}/{media}", self._media)
+        for hook in self.carrier.hooks:
+            yield web.route("*", f"{base}/{hook}", self._hook)
+
+    async def close(self) -> None:
+        """Close the carrier's connections."""
+        await self.carrier.close()
+
+    async def _hook(self, request: web.Request) -> web.Response:
+        stats, hook = self.desk.stats, request.path.rpartition("/")[2]
+        stats.webhooks += 1
+        try:
+            asked = await self._asked(request)
+            self.carrier.check(asked)
+            answer = await self.carrier.hook(hook, asked, self.desk)
+        except Refused as error:
+            stats.webhooks_refused += 1
+            return self._refuse(hook, request, error)
+        return web.Response(text=answer.text, content_type=answer.content_type, status=answer.status)
+
+    async def _media(self, request: web.Request) -> web.StreamResponse:
+        carrier, stats = self.carrier, self.desk.stats
+        stats.sockets += 1
+        try:
+            carrier.check_socket(await self._asked(request))
+            announced = self.desk.admit(request.match_info["token"]) if carrier.announced else None
+        except Refused as error:
+            stats.sockets_refused += 1
+            return self._refuse("media", request, error)
+        ws, channel = await open_socket(request, carrier.subprotocols)
+        try:
+            async with task_scope() as start:
+                line = Line(
+                    carrier.core(),
+                    channel,
+                    carrier.capabilities,
+                    self._host.metronome,
+                    start,
+                    self._host.stream,
+                )
+                leg = MediaStreamLeg(line)
+                start(read_socket(ws, leg), "media")
+                await self.desk.attend(leg, announced)
+        finally:
+            await close_socket(ws, request)
+        return ws
+
+    async def _asked(self, request: web.Request) -> WebRequest:
+        if (request.content_length or 0) > LARGEST_HOOK:
+            raise Refused("too long", 413)
+        body = await request.read() if request.body_exists else b""
+        url = f"{self._host.public_url()}{request.raw_path}"
+        return WebRequest(request.method, url, request.headers, body)
+
+    def _refuse(self, what: str, request: web.Request, error: Refused) -> web.Response:
+        log.warning(
+            "carrier request refused",
+            extra={
+                "carrier": self.carrier.name,
+                "what": what,
+                "reason": str(error),
+                "source": request.remote,
+            },
+        )
+        return web.Response(status=error.status, text="Refused.\n")
