@@ -20,6 +20,7 @@ ALLOWED = {
         "dialog.turn_engine",
         "dialog.jsgf",
         "dialog.sentences",
+        "dialog.breaker",
     },
     "sip": {"sip", "media", "dialog.types"},
     "recordings": {"recordings", "media.frames", "media.observe", "dialog.types"},
@@ -38,6 +39,7 @@ CLOCKS_AND_TASKS = {
     "datetime.utcnow",
 }
 DRIVERS: dict[str, str] = {
+    "dialog/llm/fallback.py": "engines that race run in a task each; the race that starts them ends them",
     "voicegw/clock.py": "the application's wall clock, which it hands to whoever needs one",
     "voicegw/cli/speech.py": "tells the user how long an engine took",
     "recordings/writer.py": "the thread that writes to the disk wakes once in a while, on the wall clock",
@@ -45,6 +47,7 @@ DRIVERS: dict[str, str] = {
 
 # `except Exception` stands in three kinds of places: the reply, the call, the process.
 BROAD_EXCEPTS: dict[str, str] = {
+    "dialog/llm/fallback.py": "what an engine raises in its task is raised in whoever waits for the answer",
     "sip/pjsua/calls.py": "an exception in a C++ callback keeps pjsip's objects alive: abort at exit",
     "sip/pjsua/endpoint.py": "a call's handler has failed: that call is refused",
     "sip/pjsua/thread.py": "the thread's failure to start is raised in whoever started it",

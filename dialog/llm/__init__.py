@@ -1,0 +1,1 @@
+"""Language models: the port (`base`), and one module an engine, found by its name from the configuration."""
