@@ -23,15 +23,14 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Answer with these chunks. `cut`: close the connection after so many bytes; `error`: an error event after
-    the chunks; `hang_s`: wait before the first byte; `pause_s`: between chunks; `bytewise`: one byte a write."""
+    """Answer with these chunks."""
 
     chunks: Sequence[Chunk]
-    cut: int | None = None
-    error: bool = False
-    hang_s: float = 0.0
-    pause_s: float = 0.0
-    bytewise: bool = False
+    cut: int | None = None  # close the connection after so many bytes
+    error: bool = False  # an error event after the chunks
+    hang_s: float = 0.0  # before the first byte
+    pause_s: float = 0.0  # between events
+    bytewise: bool = False  # one byte a write
     bare: bool = False  # end without the protocol's last word
 
 
@@ -46,7 +45,7 @@ class LlmServer:
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    gone: int = 0  # clients that left before the end
+    left: asyncio.Event = field(default_factory=asyncio.Event)  # a client has left before the end
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         answer = self.answers[min(len(self.bodies), len(self.answers) - 1)]
@@ -60,7 +59,7 @@ class LlmServer:
             await response.prepare(request)
             await self._stream(request, response, answer)
         except (ConnectionError, asyncio.CancelledError):
-            self.gone += 1
+            self.left.set()
             raise
         return response
 
@@ -107,10 +106,8 @@ def _openai(answer: Stream) -> list[bytes]:
             case ToolCall(id, name, arguments):
                 head = {"index": 0, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}
                 found.append(_delta({"tool_calls": [head]}))
-                for part in (arguments[:7], arguments[7:]):
-                    found.append(
-                        _delta({"tool_calls": [{"index": 0, "function": {"arguments": part}}]}),
-                    )
+                parts = [{"index": 0, "function": {"arguments": a}} for a in (arguments[:7], arguments[7:])]
+                found += [_delta({"tool_calls": [part]}) for part in parts]
             case Finished(reason, usage, _):
                 word = {StopReason.END: "stop", StopReason.TOOLS: "tool_calls"}.get(reason, reason.value)
                 found.append({"choices": [{"index": 0, "delta": {}, "finish_reason": word}]})
@@ -147,8 +144,8 @@ def _anthropic(answer: Stream) -> list[bytes]:
                 found.append({"type": "content_block_stop", "index": block})
             case ToolCall(id, name, arguments):
                 found.append(_block(block, {"type": "tool_use", "id": id, "name": name, "input": {}}))
-                for part in (arguments[:7], arguments[7:]):
-                    found.append(_part(block, {"type": "input_json_delta", "partial_json": part}))
+                halves = (arguments[:7], arguments[7:])
+                found += [_part(block, {"type": "input_json_delta", "partial_json": p}) for p in halves]
                 found.append({"type": "content_block_stop", "index": block})
             case Finished(reason, used, _):
                 word = {StopReason.END: "end_turn", StopReason.TOOLS: "tool_use"}.get(reason, "max_tokens")
