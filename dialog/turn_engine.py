@@ -7,15 +7,22 @@ decisions. Times are milliseconds of call time.
                                  ^------SpeechStarted------|                      |
                                  ^------SpeechStarted-----------------------------|
 
-Speech over the bot is a barge-in once it lasts long enough or holds enough words. Speech that begins
-after a turn has ended, but before anything of the reply was audible, belongs to that turn: the reply
-is dropped and the turn is given again, longer (`continues`). Speech over a bot that may not be
-interrupted counts only if it outlasts the bot.
+Speech over the bot pauses it once it lasts long enough, and is a barge-in once it holds a word or
+lasts longer than any cough; else the bot goes on:
+
+    bot speaks --barge_in_ms--> PauseBot --a word, barge_in_sure_ms--> BargeIn
+         ^----ResumeBot----resume_ms, a final without words----'
+
+A listener's "mhm" does neither. An answer over the bot that may not interrupt counts if the bot ends
+soon after it. Speech that begins after a turn has ended, but before anything of the reply was audible,
+belongs to that turn: the reply is dropped and the turn is given again, longer (`continues`).
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
+from dialog.backchannels import Backchannels, backchannels_of
+from dialog.nlu.base import normalise
 from dialog.turn import (
     BargeIn,
     BeginSpeech,
@@ -26,42 +33,25 @@ from dialog.turn import (
     Dtmf,
     EndOfSpeech,
     Interrupt,
+    KeysDropped,
+    OnHold,
+    PauseBot,
     ReplyReady,
-    SilenceExpired,
+    ResumeBot,
     SpeechStarted,
     SpeechStopped,
     Transcript,
     TurnEnded,
     TurnInput,
     TurnPolicy,
+    TurnScore,
     TurnSource,
 )
+from dialog.turn_bot import BotState, Silence
+from dialog.turn_keys import Keys
+from dialog.turn_speech import Speech
 
 NOISE_MS = 300  # speech shorter than this that gave no word was a click or a cough, not a turn
-
-
-@dataclass(slots=True)
-class _Speech:
-    """What the caller has said since the last turn."""
-
-    since: int | None = None  # onset of the speech now heard; None while silent
-    silent_since: int | None = None  # end of the last sound of an utterance that is still open
-    final_due: int | None = None  # the recogniser owes a final, and this is how long we wait
-    last_sound: int = 0
-    spoken_ms: int = 0  # speech so far, without pauses
-    partial: Transcript = Transcript("", final=False)
-    finals: list[Transcript] = field(default_factory=list)
-
-    @property
-    def open(self) -> bool:
-        """Whether the recogniser holds an utterance."""
-        return self.since is not None or self.silent_since is not None
-
-    def text(self) -> str:
-        return " ".join(t.text for t in self.finals if t.text)
-
-    def words(self) -> int:
-        return len(self.text().split()) + len(self.partial.text.split())
 
 
 class TurnEngine:
@@ -69,22 +59,27 @@ class TurnEngine:
 
     def __init__(self, policy: TurnPolicy = TurnPolicy()) -> None:
         self.policy = policy  # replaced when the dialog listens for something else
-        self._speech = _Speech()
+        self._aside: Backchannels = backchannels_of(policy.backchannels, "en")
+        self._answers: frozenset[str] | None = None  # what is expected; None: anything
+        self._speech = Speech()
         self._voice = False  # the detector hears somebody
-        self._keys = ""
-        self._keys_at = 0
-        self._replying = True  # the dialog is at work; a call begins with its greeting
-        self._audible = False  # something of the reply has been heard
-        self._bot = False  # the bot is being heard
-        self._barged = False
-        self._interrupted = False
-        self._last_turn: str | None = None  # a turn whose reply is not audible yet
-        self._late = False  # the open speech belongs to that turn
-        self._quiet_since: int | None = None
-        self._no_inputs = 0
+        self._keys = Keys()
+        self._bot = BotState()
+        self._on_hold = False
+        self._silence = Silence()
         self._overdue = False
 
     # What happens
+
+    def listen(
+        self, policy: TurnPolicy, language: str = "en", answers: Iterable[str] | None = None
+    ) -> list[Decision]:
+        """The dialog expects something else from now on: `answers`, None being anything."""
+        self.policy = policy
+        self._aside = backchannels_of(policy.backchannels, language)
+        self._answers = None if answers is None else frozenset(map(normalise, answers))
+        dropped = self._keys.flush() if policy.dtmf_flush else 0
+        return [KeysDropped(dropped)] if dropped else []
 
     def feed(self, event: TurnInput, now: int) -> list[Decision]:
         """Take one event; returns what follows from it, in order."""
@@ -95,23 +90,22 @@ class TurnEngine:
                 decisions += self._started(now - ago)
             case SpeechStopped(ago):
                 self._voice = False
-                self._stopped(now - ago)
+                self._speech.stopped(now - ago)
             case Transcript(final=False):
-                if self._speech.open:
-                    self._speech.partial = event
-                    decisions += self._interrupt_by_words(now)
+                decisions += self._partial(event, now)
             case Transcript():
                 decisions += self._final(event, now)
+            case TurnScore(score):
+                self._speech.score = score if self._speech.silent_since is not None else None
             case Dtmf(digit):
                 decisions += self._key(digit, now)
             case BotSpeaking(active):
-                self._bot = active
-                if active:
-                    self._audible = True
-                    self._last_turn = self._last_turn if self._late else None
-                    decisions += self._keys_barge_in()
+                self._bot.heard(active=active)
+                decisions += self._keys_barge_in()
             case ReplyReady():
-                self._replying = False
+                self._bot.replying = False
+            case OnHold(active):
+                self._on_hold = active
         return decisions + self.tick(now)
 
     def deadline(self) -> int | None:
@@ -128,79 +122,88 @@ class TurnEngine:
 
     def _timers(self) -> Iterator[tuple[int, Callable[[int], list[Decision]]]]:
         policy, speech = self.policy, self._speech
+        yield from self._interruption_timers()
         if speech.since is not None:
             yield speech.since + policy.max_speech_ms, self._end_of_speech
-            if self._may_interrupt(Interrupt.SPEECH):
-                yield speech.since + policy.barge_in_ms - speech.spoken_ms, self._barge_in
         elif speech.silent_since is not None:
             complete = speech.partial.complete
-            wait = policy.complete_silence_ms if complete else policy.end_silence_ms
+            wait = policy.complete_silence_ms if complete else policy.silence_ms(speech.score)
             yield speech.silent_since + wait, self._end_of_speech
         if speech.final_due is not None:
             yield speech.final_due, self._final_missing
-        if self._keys and not self._talking:
-            due = 0 if self._keys_complete() else self._keys_at + policy.dtmf_pause_ms
-            yield due, self._keys_done
-        if self._quiet_since is not None and self._no_inputs < len(policy.no_input_ms):
-            before = policy.no_input_ms[self._no_inputs - 1] if self._no_inputs else 0
-            yield self._quiet_since + policy.no_input_ms[self._no_inputs] - before, self._silence
+        if speech.early_until is not None:
+            yield speech.early_until, self._forget
+        if self._keys and not self._bot.talking:
+            yield self._keys.due(policy), self._keys_done
+        if (due := self._silence.due(policy)) is not None:
+            yield due, self._nobody_spoke
         if not self._overdue:
             yield policy.max_call_ms, self._expired
 
-    @property
-    def _talking(self) -> bool:
-        """Whether it is the bot's turn."""
-        return self._replying or self._bot
+    def _interruption_timers(self) -> Iterator[tuple[int, Callable[[int], list[Decision]]]]:
+        policy, speech = self.policy, self._speech
+        if speech.since is None:
+            if self._bot.paused:
+                yield speech.last_sound + policy.resume_ms, self._resume
+        elif self._bot.may_be_stopped(Interrupt.SPEECH, policy):
+            onset = speech.since - speech.spoken_ms
+            listening = bool(speech.partial.text) and not speech.words(self._aside)
+            if self._bot.paused or listening:  # a word would have interrupted by now
+                yield onset + max(policy.barge_in_ms, policy.barge_in_sure_ms), self._barge_in
+            else:
+                yield onset + policy.barge_in_ms, self._pause if policy.resume_ms else self._barge_in
 
     def _settle(self, now: int) -> list[Decision]:
         """Bring in step what depends on several things: who is quiet, and who speaks on."""
-        decisions: list[Decision] = []
-        if self._voice and not self._talking and not self._speech.open and self._speech.final_due is None:
+        decisions, speech = list[Decision](), self._speech
+        if speech.early_until is not None and not self._bot.talking:
+            decisions = self._turn()  # the bot has ended: it was an answer
+        elif self._voice and not (self._bot.talking or speech.pending):
             decisions = self._started(now)  # a noise that never stops counts anew after the bot's words
-        quiet = not (self._talking or self._speech.open or self._keys or self._speech.final_due is not None)
-        if not quiet:
-            self._quiet_since = None
-        elif self._quiet_since is None:
-            self._quiet_since = now
+        busy = self._bot.talking or self._speech.pending or self._keys or self._on_hold
+        self._silence.settle(now, quiet=not busy)
         return decisions
 
     # Speech
 
     def _started(self, at: int) -> list[Decision]:
         speech = self._speech
-        if not speech.open and speech.final_due is None and not speech.finals:
-            self._late = self._replying and not self._audible and self._last_turn is not None
+        if not speech.pending and not speech.finals:
+            self._bot.speech_begins()
         begin: list[Decision] = [] if speech.open else [BeginSpeech()]
-        speech.since, speech.silent_since, speech.last_sound = at, None, at
+        speech.started(at)
         return begin
 
-    def _stopped(self, at: int) -> None:
-        speech = self._speech
-        if speech.since is None:
-            return
-        speech.spoken_ms += max(0, at - speech.since)
-        speech.since, speech.silent_since, speech.last_sound = None, at, at
-
     def _end_of_speech(self, now: int) -> list[Decision]:
-        speech = self._speech
-        if speech.since is not None:  # it never ends: cut it here
-            speech.spoken_ms += now - speech.since
-            speech.last_sound = now
-        speech.since = speech.silent_since = None
-        speech.final_due = now + self.policy.final_timeout_ms
-        return [EndOfSpeech(speech.last_sound)]
+        self._speech.ended(now, now + self.policy.final_timeout_ms)
+        return [EndOfSpeech(self._speech.last_sound)]
+
+    def _partial(self, partial: Transcript, now: int) -> list[Decision]:
+        begin: list[Decision] = []
+        if not self._speech.open:
+            if not partial.unasked or self._speech.final_due is not None:
+                return []
+            begin = self._started(now)  # a word too short for the detector, or before it
+            self._speech.stopped(now)
+        self._speech.partial = partial
+        return begin + self._interrupt_by_words(now)
 
     def _final(self, final: Transcript, now: int) -> list[Decision]:
         speech = self._speech
         if speech.final_due is None:
-            return []  # nobody asked: its utterance was dropped meanwhile
+            if not final.unasked:
+                return []  # nobody asked: its utterance was dropped meanwhile
+            if not speech.open:
+                self._started(now)  # it opens and closes a turn
+                speech.stopped(now)
+                speech.silent_since = None
         speech.finals.append(final)
         speech.partial, speech.final_due = Transcript("", final=False), None
         if speech.open:
-            return []  # speech has gone on meanwhile: one turn, when that ends
-        if not self._talking:
+            return self._interrupt_by_words(now)  # speech goes on: one turn, when that ends
+        if not self._bot.talking:
             return self._turn()
-        return self._turn_over_bot(now)
+        return self._over_bot(now)
 
     def _final_missing(self, now: int) -> list[Decision]:
         """The recogniser is late. What it believed last may still have become anything: not understood."""
@@ -208,101 +211,95 @@ class TurnEngine:
         dropped: list[Decision] = [DropSpeech(), BeginSpeech()] if speech.open else [DropSpeech()]
         return dropped + self._final(Transcript("", final=True, rejected=True), now)
 
-    def _turn_over_bot(self, now: int) -> list[Decision]:
-        """Speech has ended while the bot was at it: an interruption by words, or nothing."""
-        enough = self._speech.words() >= self.policy.barge_in_words
-        if self._barged or not enough or not self._may_interrupt(Interrupt.WORDS):
-            self._speech = _Speech()
-            self._late = False
-            return []
-        return self._barge_in(now) + self._turn()
+    def _over_bot(self, now: int) -> list[Decision]:
+        """Speech has ended while the bot was at it: an interruption, an early answer, or nothing."""
+        if found := self._interrupt_by_words(now):
+            return found + self._turn()
+        resumed = self._resume(now) if self._bot.paused else []
+        until = self._speech.last_sound + self.policy.early_answer_ms
+        if self._bot.barged or self._bot.late or until <= now or not self._may_answer():
+            return resumed + self._forget(now)
+        self._speech.early_until, self._speech.spoken_ms = until, 0
+        return resumed
+
+    def _may_answer(self) -> bool:
+        """Whether what was said could be an answer. An "okay" is only where it is expected."""
+        text = self._speech.text()
+        expected = self._answers is None or normalise(text) in self._answers
+        return bool(text) and (expected or self._speech.words(self._aside) > 0)
+
+    def _forget(self, now: int) -> list[Decision]:
+        self._speech, self._bot.late = Speech(), False
+        return []
 
     def _turn(self) -> list[Decision]:
-        speech, self._speech = self._speech, _Speech()
-        late, self._late = self._late and self._barged, False
+        speech, self._speech = self._speech, Speech()
+        late, self._bot.late = self._bot.late and self._bot.barged, False
         text = speech.text()
         scores = [t.confidence for t in speech.finals if t.confidence is not None]
-        rejected = not text and (speech.spoken_ms >= NOISE_MS or any(t.rejected for t in speech.finals))
-        before = self._last_turn if late else None
+        rejected = not text and (speech.spoken_ms >= NOISE_MS or speech.rejected)
+        before = self._bot.last_turn if late else None
         if before is not None:  # with nothing new understood, the turn is given again as it was
             text, rejected = f"{before} {text}".strip(), False
         elif not text and not rejected:
             return []
-        confidence, continues = min(scores, default=None), before is not None
-        return self._ended(
-            TurnEnded(text, TurnSource.SPEECH, confidence, rejected, self._interrupted, continues)
-        )
+        ended = TurnEnded(text, TurnSource.SPEECH, min(scores, default=None), rejected)
+        continues = before is not None
+        return self._ended(replace(ended, interrupted=self._bot.interrupted, continues=continues))
 
     def _ended(self, turn: TurnEnded) -> list[Decision]:
-        self._no_inputs = 0
-        self._replying, self._audible, self._barged, self._interrupted = True, False, False, False
-        self._last_turn = turn.text if turn.source is TurnSource.SPEECH and not turn.rejected else None
+        self._silence.count = 0
+        self._bot.answers(turn)
         return [turn]
 
     # Interruption
 
-    def _may_interrupt(self, by: Interrupt) -> bool:
-        """Whether the bot is at it and `by` may stop it. A reply not yet audible always may be dropped."""
-        if not self._talking or self._barged:
-            return False
-        return self._late or self.policy.interrupt in {by, Interrupt.BOTH}
-
     def _interrupt_by_words(self, now: int) -> list[Decision]:
-        enough = self._speech.words() >= self.policy.barge_in_words
-        return self._barge_in(now) if enough and self._may_interrupt(Interrupt.WORDS) else []
+        least = 1 if self._bot.paused else max(1, self.policy.barge_in_words)
+        enough = self._speech.words(self._aside) >= least
+        stops = enough and self._bot.may_be_stopped(Interrupt.WORDS, self.policy)
+        return self._barge_in(now) if stops else []
+
+    def _pause(self, now: int) -> list[Decision]:
+        self._bot.pause(now)
+        return [PauseBot(self._speech.length(now))]
+
+    def _resume(self, now: int) -> list[Decision]:
+        self._speech.spoken_ms = 0  # what comes next is judged for itself
+        return [ResumeBot(self._bot.resume(now))]
 
     def _barge_in(self, now: int) -> list[Decision]:
-        speech = self._speech
-        spoken = speech.spoken_ms + (now - speech.since if speech.since is not None else 0)
-        self._silenced()
-        return [BargeIn(spoken, speech.words())]
-
-    def _silenced(self) -> None:
-        self._interrupted = self._audible
-        self._barged, self._bot, self._replying = True, False, False
+        self._bot.silenced()
+        return [BargeIn(self._speech.length(now), self._speech.words(self._aside))]
 
     # Keys
 
     def _key(self, digit: str, now: int) -> list[Decision]:
-        self._keys += digit
-        self._keys_at = now
+        if not self._keys.press(digit, now, self.policy.dtmf_ahead):
+            return [KeysDropped(1)]
         return self._keys_barge_in()
 
     def _keys_barge_in(self) -> list[Decision]:
         """Keys silence the bot, but not while a reply is in the making: they were typed ahead."""
-        if not self._keys or not self._bot or self.policy.interrupt is Interrupt.NEVER:
+        if not self._keys or not self._bot.speaking or self.policy.interrupt is Interrupt.NEVER:
             return []
-        self._silenced()
+        self._bot.silenced()
         return [BargeIn(dtmf=True)]
 
-    def _keys_complete(self) -> bool:
-        finish = self.policy.dtmf_finish
-        return len(self._keys) >= self.policy.dtmf_max or bool(finish and finish in self._keys)
-
     def _keys_done(self, now: int) -> list[Decision]:
-        keys, finish = self._keys, self.policy.dtmf_finish
-        end = keys.find(finish) if finish else -1
-        if end > 0 and end <= self.policy.dtmf_max:
-            text, self._keys = keys[:end], keys[end + 1 :]
-        else:  # a finish key alone is an answer, too
-            text, self._keys = keys[: self.policy.dtmf_max], keys[self.policy.dtmf_max :]
-            if finish and text and self._keys.startswith(finish):
-                self._keys = self._keys[1:]
-        dropped: list[Decision] = []
-        if self._speech.open or self._speech.final_due is not None:
-            self._speech = _Speech()
-            dropped = [DropSpeech()]
-        return dropped + self._ended(TurnEnded(text, TurnSource.DTMF, interrupted=self._interrupted))
+        dropped: list[Decision] = [DropSpeech()] if self._speech.pending else []
+        self._speech = Speech()
+        keys = self._keys.take(self.policy)
+        return dropped + self._ended(TurnEnded(keys, TurnSource.DTMF, interrupted=self._bot.interrupted))
 
     # Silence
 
-    def _silence(self, now: int) -> list[Decision]:
-        self._no_inputs += 1
-        last = self._no_inputs == len(self.policy.no_input_ms)
-        self._replying, self._audible, self._barged, self._last_turn = True, False, False, None
-        return [SilenceExpired(self._no_inputs, last)]
+    def _nobody_spoke(self, now: int) -> list[Decision]:
+        self._bot.reply_begins()
+        return [self._silence.expire(self.policy)]
 
     def _expired(self, now: int) -> list[Decision]:
         self._overdue = True
-        self._replying, self._audible, self._barged, self._last_turn = True, False, True, None
+        self._bot.reply_begins()
+        self._bot.barged = True
         return [CallOverdue()]

@@ -90,6 +90,7 @@ class Listen:
 
     hints: Hints = Hints()
     policy: TurnPolicy | None = None  # None: the call's default
+    language: str = "en"  # BCP 47: what the caller speaks
 
 
 @dataclass(frozen=True, slots=True)

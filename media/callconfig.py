@@ -20,6 +20,12 @@ class SessionConfig:
     """Spoken when the server ends a call that is not finished, such as at a shutdown."""
     hangup_delay_ms: int = 200
     """From the last word to the hang-up: the far end's jitter buffer still holds the word's end."""
+    greeting_wait_ms: int = 800
+    """The greeting starts with the far end's first packet, since nobody hears us before; but after this
+    long in any case: some phones send nothing while their owner is silent. 0: at once."""
+    greeting_delay_ms: int = 200
+    """On calls that we place, from the answer to the first word at least: people answer before the phone is
+    at their ear, and gateways switch the media through after the signalling."""
 
 
 @dataclass(frozen=True, slots=True)

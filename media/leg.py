@@ -96,6 +96,10 @@ class CallLeg(Protocol):
     def lead_ms(self) -> int:
         """Audio that the far end buffers ahead of its loudspeaker; 0 on RTP."""
 
+    @property
+    def flows(self) -> bool:
+        """Whether audio of the far end has come. Before, what is sent may be lost."""
+
     def start(self, sink: LegSink) -> None:
         """Report to `sink` from now on. Once a leg."""
 

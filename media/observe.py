@@ -18,6 +18,9 @@ EventName = Literal[
     "heard",  # what the caller heard of one utterance of the bot
     "latency",  # ms by step from the end of the caller's speech to the bot's first packet
     "barge_in",
+    "pause",  # a sound over the bot silenced it; what it had to say is kept
+    "resume",  # it was nothing: the bot goes on
+    "hold",  # active: the far end has put us on hold, or is back
     "no_input",
     "dtmf",
     "note",  # what the dialog wants to be remembered: node, slot, intent

@@ -7,6 +7,7 @@ confirmations never slow the sending. Sans-I/O: the caller passes the time in, i
 
     begin -> piece, write, write, piece, write ... -> end      one utterance: a reply of the bot
     due   -> frames for the wire                               each packet time
+    pause, resume -> silence, and on from the word where it stopped
     played, finished, cut -> what reached the ear
 """
 
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 
 from media.frames import AudioFormat, AudioFrame
 
+REWIND_MS = 2_000  # speech kept to go on from the beginning of a word: the longest words take one second
+REWIND_BLIND_MS = 300  # how far to go back where the voice gives no word marks
 CHARS_PER_SECOND = 15  # pace of speech, used while a piece's audio is still arriving
 
 
@@ -49,7 +52,7 @@ class _Piece:
         if position <= self.start:
             return ""
         if self.words:
-            begun = [chars for pts, chars in self.words if pts < position]
+            begun = [chars for pts, chars in self.words if pts <= position]
             return self.text[: begun[-1]] if begun else ""  # the word in progress does not count
         samples = position - self.start
         if self.whole:
@@ -57,6 +60,11 @@ class _Piece:
         else:
             chars = min(len(self.text), samples * CHARS_PER_SECOND // rate)
         return self.text[: self.text.rfind(" ", 0, chars + 1) + 1]
+
+    def word_at(self, position: int, rate: int) -> int:
+        """Where the word that is spoken at `position` begins."""
+        begun = [pts for pts, _ in self.words if pts <= position]
+        return max(begun, default=max(self.start, position - REWIND_BLIND_MS * rate // 1000))
 
 
 class Playout:
@@ -69,12 +77,17 @@ class Playout:
         self._buffer = bytearray()
         self._pieces: deque[_Piece] = deque()
         self._unheard: deque[tuple[bytes, float]] = deque()  # sent; when it is played, without delay
+        self._past = bytearray()  # the last that was sent, up to `_sent`
+        self._keep = 2 * format.rate * (lead_ms + REWIND_MS) // 1000  # bytes of it
+        self._paused = False
+        self._stopped_at = 0  # pts: how far the caller had heard when paused
         self._current = 0  # number of the utterance that may write
         self._ended = 0  # number of the last utterance that is whole
         self._sent = 0  # pts
         self._run: tuple[int, float] = (0, 0.0)  # pts and time of the current run's first sample
         self._began: dict[int, float] = {}  # utterance -> when its first frame was sent
         self._confirmed = 0  # pts
+        self._confirms = False  # the far end does so
         self.delay = 0.0  # seconds from sending to hearing, one way
 
     @property
@@ -86,11 +99,17 @@ class Playout:
         """Speech that has been written but not heard."""
         return (self._written - self.heard_pts(now)) * 1000 // self.format.rate
 
+    @property
+    def unconfirmed_ms(self) -> int:
+        """Speech that was sent and is not confirmed as played; 0 where the far end never confirms."""
+        return (self._sent - self._confirmed) * 1000 // self.format.rate if self._confirms else 0
+
     # Writing speech
 
     def begin(self) -> int:
         """Open an utterance and return its number. The one before may no longer write."""
         self._current += 1
+        self._paused = False
         return self._current
 
     def piece(self, utterance: int, text: str) -> None:
@@ -132,7 +151,7 @@ class Playout:
     def due(self, now: float) -> list[AudioFrame]:
         """Frames to send now: enough to keep `lead_ms` ahead of real time."""
         size = self.format.size
-        if len(self._buffer) < size:
+        if len(self._buffer) < size or self._paused:
             return []
         if self._played(now) >= self._sent:
             self._run = (self._sent, now)  # the far end has run dry: a new run starts
@@ -143,18 +162,47 @@ class Playout:
             frames.append(AudioFrame(pcm, self.format.rate, self._sent))
             self._unheard.append((pcm, at + (self._sent - start) / self.format.rate))
             del self._buffer[:size]
+            self._past += pcm
             self._sent += size // 2
+        if len(self._past) > 2 * self._keep:  # seldom
+            del self._past[: len(self._past) - self._keep]
         if frames and self._pieces:
             self._began.setdefault(self._utterance_at(frames[0].pts), now)
         return frames
 
     def confirm(self, pts: int, now: float) -> None:
         """The far end reports that it has played everything before `pts`."""
+        self._confirms = True
         start, at = self._run
         if start < pts <= self._sent:
             round_trip = now - at - (pts - start) / self.format.rate
             self.delay = max(0.0, round_trip / 2)
             self._confirmed = pts
+
+    @property
+    def paused(self) -> bool:
+        """Whether `resume` is awaited."""
+        return self._paused
+
+    def pause(self, now: float) -> None:
+        """Send nothing more, and take back what the far end has not played, from the beginning of the word
+        that it is at. The far end must be told to forget its buffer."""
+        position = self._stopped_at = self._played(now)
+        self._paused = True
+        piece = next((p for p in self._pieces if p.start <= position < p.end), None)
+        begin = position if piece is None else piece.word_at(position, self.format.rate)
+        size = self.format.size
+        again = -(-2 * (self._sent - begin) // size) * size  # whole frames: what follows stays aligned
+        again = min(again, len(self._past) // size * size)
+        begin = self._sent - again // 2
+        if again:
+            self._buffer[:0] = self._past[-again:]
+            del self._past[-again:]
+        self._rewind(begin, now)
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused = False
 
     # What was heard
 
@@ -185,17 +233,23 @@ class Playout:
 
         The far end plays on for `delay` until it learns of the cut: that counts as heard.
         """
-        position = self._played(now)
+        position = self._stopped_at if self._paused else self._played(now)
         mine = self._first_utterance()
         heard = self._heard(mine, position) if mine else None
         self._buffer.clear()
         self._pieces.clear()
         self._began.clear()
+        self._past.clear()
+        self._paused = False
+        self._rewind(position, now)
+        self._current += 1
+        return heard
+
+    def _rewind(self, position: int, now: float) -> None:
+        """What was sent after `position` was not; the far end forgets it."""
         self._unheard = deque(sent for sent in self._unheard if sent[1] < now)
         self._sent = self._confirmed = position
         self._run = (position, now)
-        self._current += 1
-        return heard
 
     def _played(self, now: float) -> int:
         """Position that a loudspeaker without delay would have reached."""

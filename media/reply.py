@@ -19,6 +19,7 @@ from media.resample import Resampler
 from media.tts.base import TextToSpeech
 
 AHEAD_MS = 1500  # the next sentence is synthesised when this much speech is left
+MARKED_MS = 250  # far ends that confirm what they have played do so about every 200 ms
 FAILED_REPLIES = 3  # in a row, after which a call is not worth holding: nothing answers any more
 
 
@@ -109,6 +110,8 @@ class Speaker:
     async def heard_all(self) -> None:
         """Wait until the caller has heard everything."""
         await self._until_left(0)
+        while self._playout.unconfirmed_ms > MARKED_MS:
+            await self._heard_more.wait()
 
     async def _do(self, utterance: int, act: Act, milestones: Milestones) -> None:
         match act:
@@ -138,8 +141,8 @@ class Speaker:
         self._playout.write(utterance, resampler.flush())
 
     async def _until_left(self, ms: int) -> None:
-        """Wait until the caller has at most `ms` of speech still to hear."""
-        while self._playout.left_ms(self._clock()) > ms:
+        """Wait until the caller has at most `ms` of speech still to hear, and the bot is not paused."""
+        while self._playout.paused or self._playout.left_ms(self._clock()) > ms:
             await self._heard_more.wait()
 
 

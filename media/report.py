@@ -1,7 +1,17 @@
 """What a call session tells its observer: one method a kind of thing, so that the names and fields of
 events (docs/timeline.md) stand in one place."""
 
-from dialog.turn import BargeIn, Dtmf, SpeechStarted, SpeechStopped, Transcript, TurnInput
+from dialog.turn import (
+    BargeIn,
+    Dtmf,
+    OnHold,
+    PauseBot,
+    ResumeBot,
+    SpeechStarted,
+    SpeechStopped,
+    Transcript,
+    TurnInput,
+)
 from dialog.types import Act, Hangup, Listen, Note, Say, SendDtmf, Transfer, UserTurn
 from media.observe import CallObserver
 from media.playout import Heard
@@ -27,6 +37,8 @@ class CallReport:
                 self._event("final", text=text, confidence=confidence, rejected=rejected)
             case Dtmf(digit):
                 self._event("dtmf", digit=digit, direction="received")
+            case OnHold(active):
+                self._event("hold", active=active)
 
     def turn(self, turn: UserTurn) -> None:
         """The caller's turn, as the dialog gets it."""
@@ -70,6 +82,18 @@ class CallReport:
     def barge_in(self, barge_in: BargeIn) -> None:
         """The bot was silenced."""
         self._event("barge_in", speech_ms=barge_in.speech_ms, words=barge_in.words, dtmf=barge_in.dtmf)
+
+    def paused(self, decision: PauseBot | ResumeBot) -> None:
+        """The bot was silenced by what may be a cough; or goes on."""
+        match decision:
+            case PauseBot(speech_ms):
+                self._event("pause", speech_ms=speech_ms)
+            case ResumeBot(silent_ms):
+                self._event("resume", silent_ms=silent_ms)
+
+    def keys_dropped(self, count: int) -> None:
+        """Keys were forgotten. Which ones is nobody's business."""
+        self._event("dtmf", count=count, direction="dropped")
 
     def no_input(self, count: int) -> None:
         """Nobody spoke, for the n-th time."""

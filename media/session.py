@@ -24,7 +24,11 @@ from dialog.turn import (
     DropSpeech,
     Dtmf,
     EndOfSpeech,
+    KeysDropped,
+    OnHold,
+    PauseBot,
     ReplyReady,
+    ResumeBot,
     SilenceExpired,
     SpeechStarted,
     SpeechStopped,
@@ -50,7 +54,9 @@ from dialog.types import (
 from media.callconfig import Engines, SessionConfig
 from media.errors import MediaError, ProviderError
 from media.frames import AudioFrame
+from media.hearing import Hearing
 from media.leg import CallLeg, HangupCause
+from media.line import LineState
 from media.observe import CallObserver, CallTap
 from media.playout import Heard, Playout
 from media.reply import Milestones, Speaker, only
@@ -60,6 +66,7 @@ from media.tasks import task_scope
 log = logging.getLogger(__name__)
 
 EARLY_MS = 10  # half a packet time
+GOODBYE_S = 5.0  # a goodbye that the far end does not confirm as heard holds the line for so long
 CLOSE_TIMEOUT_S = 40  # a leg that does not report its end: longer than SIP's timer F (32 s)
 
 
@@ -78,7 +85,7 @@ class _Tick:
     due: int
 
 
-_TurnEvent = SpeechStarted | SpeechStopped | Transcript | Dtmf | BotSpeaking
+_TurnEvent = SpeechStarted | SpeechStopped | Transcript | Dtmf | BotSpeaking | OnHold
 _Event = _TurnEvent | _ReplyDone | _Goodbye | _Tick | Hangup | Transfer | TransferFailed | HangupCause
 
 
@@ -96,9 +103,9 @@ class CallSession:
     ) -> None:
         self._clock = asyncio.get_running_loop().time
         self._epoch = observer.epoch
-        self._leg, self._vad, self._ears = leg, engines.vad, engines.ears
+        self._leg, self._ears, self._hearing = leg, engines.ears, Hearing(engines, self._post)
         self._dialog, self._config, self._tap = dialog, config, tap
-        self._report = CallReport(observer)
+        self._report, self._line = CallReport(observer), LineState(leg, config)
         self._turns = TurnEngine(config.policy)
         self._playout = Playout(leg.format, leg.lead_ms)
         self._speaker = Speaker(self._playout, engines.voice, config, self._on_act, self._reply_failed)
@@ -118,9 +125,9 @@ class CallSession:
         """The caller's next frame."""
         if self._tap is not None:
             self._tap.received(frame.pcm, self._ms(self._clock()))
-        if event := self._vad.process(frame):
-            self._post(event)
-        self._ears.push(frame)
+        self._hearing.received(frame)
+        if self._line.received(self._clock()):
+            self._post(OnHold(active=True))
         # Deadlines fall on the nearest received frame: what they bring about is then on the wire with the
         # next beat, a quarter of a packet time later.
         self._wake(-EARLY_MS)
@@ -128,10 +135,13 @@ class CallSession:
     def on_tick(self) -> None:
         """Send what is due, and see what has been heard."""
         now = self._clock()
-        for frame in self._playout.due(now):
-            self._leg.send(frame)
-            if not self._bot_speaking or self._milestones.first_sent is None:
-                self._audible(now)
+        if self._line.asked(now):
+            self._post(OnHold(active=False))
+        if self._line.may_speak(now):
+            for frame in self._playout.due(now):
+                self._leg.send(frame)
+                if not self._bot_speaking or self._milestones.first_sent is None:
+                    self._audible(now)
         if self._tap is not None:
             for pcm, at in self._playout.played(now):
                 self._tap.played(pcm, self._ms(at))
@@ -178,6 +188,7 @@ class CallSession:
 
     async def run(self) -> HangupCause:
         """Run the call until a party hangs up. Whatever goes wrong, no task of the call is left."""
+        self._line.began(self._clock())
         self._leg.start(self)
         async with task_scope() as start:
             self._start = start
@@ -231,15 +242,20 @@ class CallSession:
         for decision in decisions:
             match decision:
                 case BeginSpeech():
-                    self._ears.begin()
+                    self._hearing.begin()
                 case EndOfSpeech(spoke_until_ms):
                     self._speech_end = Milestones(self._epoch + spoke_until_ms / 1000, self._clock())
-                    self._ears.finish()
+                    self._hearing.finish()
                 case DropSpeech():
-                    self._ears.cancel()
+                    self._hearing.cancel()
                 case BargeIn():
                     self._report.barge_in(decision)
                     self._cut()
+                case PauseBot() | ResumeBot():
+                    self._report.paused(decision)
+                    self._pause(decision)
+                case KeysDropped(count):
+                    self._report.keys_dropped(count)
                 case TurnEnded():
                     self._turn_ended(decision)
                 case SilenceExpired(count, last):
@@ -275,14 +291,20 @@ class CallSession:
     def _close(self, reason: str) -> None:
         self._closing = True
         self._report.closing(reason)
+        self._playout.resume()  # nobody decides any more whether it was a cough
         self._start(self._hang_up(), "hangup")
 
     async def _hang_up(self) -> None:
-        await self._speaker.heard_all()
+        call_id = self._leg.info.call_id
+        try:
+            async with asyncio.timeout(self._playout.left_ms(self._clock()) / 1000 + GOODBYE_S):
+                await self._speaker.heard_all()
+        except TimeoutError:
+            log.warning("hanging up before the last word was confirmed", extra={"call_id": call_id})
         await asyncio.sleep(self._config.hangup_delay_ms / 1000)
         await self._leg.hangup(HangupCause.NORMAL)
         await asyncio.sleep(CLOSE_TIMEOUT_S)
-        log.error("leg did not report its end", extra={"call_id": self._leg.info.call_id})
+        log.error("leg did not report its end", extra={"call_id": call_id})
         self._post(HangupCause.INTERNAL)
 
     async def _transfer(self, order: Transfer) -> None:
@@ -335,12 +357,21 @@ class CallSession:
         if heard is not None:
             self._heard(heard)
 
+    def _pause(self, decision: PauseBot | ResumeBot) -> None:
+        """Silence the bot, but keep what it has to say; or let it go on."""
+        if isinstance(decision, ResumeBot):
+            self._playout.resume()
+            return
+        self._playout.pause(self._clock())
+        self._leg.clear()
+
     def _on_act(self, act: Act) -> None:
         self._report.act(act)
         match act:
-            case Listen(hints, policy):
-                self._turns.policy = policy or self._config.policy
-                self._ears.expect(hints)
+            case Listen(hints, policy, language):
+                answers = None if hints.open or hints.sentences else hints.phrases
+                self._decide(self._turns.listen(policy or self._config.policy, language, answers))
+                self._hearing.expect(hints)
             case SendDtmf(digits):
                 self._leg.send_dtmf(digits)
             case Transfer() | Hangup():

@@ -161,8 +161,8 @@ def _line(event: Event) -> Line:
         case "turn":
             return _caller_line(event)
         case "dtmf":
-            direction = "pressed" if fields.get("direction") == "received" else "sent"
-            return Line(event.t_ms, "dtmf", f"{direction} {fields.get('digit', '')}")
+            done = {"received": "pressed", "dropped": "dropped"}.get(str(fields.get("direction")), "sent")
+            return Line(event.t_ms, "dtmf", f"{done} {fields.get('digit', fields.get('count', ''))}")
         case "note":
             return Line(event.t_ms, "note", str(fields.get("name", "")), _pairs(fields.get("data")))
         case "error":

@@ -79,6 +79,7 @@ class RtpLeg:
         self._sender: RtpSender | None = None
         self._events = EventSender(8000)
         self._digits = DigitMerger()
+        self.flows = False  # a packet has come
         self._sink: LegSink | None = None
         self._leave: Callable[[], None] | None = None
         self._closed: HangupCause | None = None
@@ -239,6 +240,7 @@ class RtpLeg:
     def _packet(self, data: bytes) -> None:
         receiver = self._receiver
         assert receiver is not None
+        self.flows = True
         if not self._on_hold:
             self._idle = 0
         digit = receiver.datagram(data, self._loop.time())

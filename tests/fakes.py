@@ -21,6 +21,7 @@ class FakeLeg:
     """A line at 8 kHz whose clock is the test's."""
 
     lead_ms = 0
+    flows = True
 
     def __init__(self) -> None:
         self.info = CallInfo("c1", "+49301234", "+49305678", "fake")

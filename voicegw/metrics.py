@@ -78,6 +78,10 @@ class Metrics:
         )
         self.turns = self._counter("turns", "Turns of callers.", "source", "understood")
         self.barge_ins = self._counter("barge_ins", "Times that a caller silenced the bot.")
+        self.false_alarms = self._counter("false_interruptions", "Times that a cough paused the bot.")
+        self.keys_dropped = self._counter(
+            "keys_dropped", "Keys that callers typed ahead and that were dropped."
+        )
         self.no_inputs = self._counter("no_inputs", "Prompts because a caller was silent.")
         self.errors = self._counter("errors", "Failures that calls survived.", "where")
         self.crashes = self._counter("call_crashes", "Calls ended by a bug of ours.")
@@ -132,6 +136,10 @@ class Metrics:
                 self.transcripts.labels("yes" if data.get("rejected") else "no").inc()
             case "barge_in":
                 self.barge_ins.inc()
+            case "resume":
+                self.false_alarms.inc()
+            case "dtmf":
+                self.keys_dropped.inc(data.get("count", 0))
             case "no_input":
                 self.no_inputs.inc()
             case "error":

@@ -127,4 +127,5 @@ class FlowEngine:
         if isinstance(plan.end, Hangup) and plan.end.reason in _FINAL:
             policy = replace(policy, interrupt=Interrupt.NEVER)
         hints = self._ears.hints(node, confirming=confirming)
+        plan.language = self.flow.language
         return plan.acts(hints, policy, lambda said: self._ears.policy(self._policy, said))

@@ -21,6 +21,7 @@ class Plan:
     notes: list[Note] = field(default_factory=list)
     speech: list[tuple[str, Node | None]] = field(default_factory=list)  # node: has a policy of its own
     end: Transfer | Hangup | None = None
+    language: str = "en"
 
     def note(self, name: str, /, **data: object) -> None:
         self.notes.append(Note(name, data))
@@ -36,11 +37,11 @@ class Plan:
         for text, node in self.speech:
             wanted = policy if node is None else policy_of(node)
             if wanted != current:
-                acts.append(Listen(hints, wanted))
+                acts.append(Listen(hints, wanted, self.language))
                 current = wanted
             acts.append(Say(text))
         if current != policy:
-            acts.append(Listen(hints, policy))
+            acts.append(Listen(hints, policy, self.language))
         if self.end is not None:
             acts.append(self.end)
         return acts

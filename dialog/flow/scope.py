@@ -117,6 +117,10 @@ class Scope:
             case wanted if wanted is str:
                 value = source.scalar(item, what)
                 return "" if value is None else str(value)
+            case wanted if wanted is bool:
+                return source.flag(item, what)
+            case wanted if wanted == (tuple[str, ...] | None):
+                return tuple(source.texts(item, what))
             case _:
                 times = [source.integer(n, what, most=10**8) for n in source.items(item, what)]
                 return None if None in times else tuple(times)

@@ -9,12 +9,14 @@ from dialog.turn import (
     BeginSpeech,
     BotSpeaking,
     CallOverdue,
-    Decision,
     DropSpeech,
     Dtmf,
     EndOfSpeech,
     Interrupt,
+    OnHold,
+    PauseBot,
     ReplyReady,
+    ResumeBot,
     SilenceExpired,
     SpeechStarted,
     SpeechStopped,
@@ -22,42 +24,11 @@ from dialog.turn import (
     TurnEnded,
     TurnInput,
     TurnPolicy,
+    TurnScore,
     TurnSource,
 )
 from dialog.turn_engine import TurnEngine
-
-GREETED: list[tuple[int, TurnInput]] = [(0, ReplyReady())]  # a bot that has said nothing
-BOT_TALKS: list[tuple[int, TurnInput]] = [(0, BotSpeaking(True)), (0, ReplyReady())]
-
-
-def final(text: str, rejected: bool = False, confidence: float | None = None) -> Transcript:
-    return Transcript(text, final=True, rejected=rejected, confidence=confidence)
-
-
-def partial(text: str, complete: bool = False) -> Transcript:
-    return Transcript(text, final=False, complete=complete)
-
-
-def play(
-    events: list[tuple[int, TurnInput]], policy: TurnPolicy = TurnPolicy(), until: int = 6000
-) -> list[tuple[int, Decision]]:
-    """Feed events at their times and ticks at the engine's deadlines."""
-    engine, out, queue = TurnEngine(policy), [], sorted(events, key=lambda e: e[0])
-    while True:
-        due = engine.deadline()
-        if queue and (due is None or queue[0][0] < due):
-            now, event = queue.pop(0)
-            out += [(now, d) for d in engine.feed(event, now)]
-        elif due is not None and due <= until:
-            decisions = engine.tick(due)
-            assert decisions or engine.deadline() != due, "a timer that brings nothing would spin"
-            out += [(due, d) for d in decisions]
-        else:
-            return out
-
-
-def turns(out: list[tuple[int, Decision]]) -> list[tuple[int, TurnEnded]]:
-    return [(at, d) for at, d in out if isinstance(d, TurnEnded)]
+from tests.dialog.turn_play import BOT_TALKS, GREETED, final, partial, play, turns
 
 
 def test_a_turn_ends_after_silence_and_the_final() -> None:
@@ -152,7 +123,7 @@ def test_what_was_not_understood(spoken: int, transcript: Transcript, expected: 
 def test_barge_in(interrupt: Interrupt, speech_ms: int, words_at: int | None, barge_at: int | None) -> None:
     events = BOT_TALKS + [(1000, SpeechStarted()), (1000 + speech_ms, SpeechStopped())]
     events += [(words_at, partial("stop"))] if words_at else []
-    out = play(events, TurnPolicy(interrupt=interrupt), until=1900)
+    out = play(events, TurnPolicy(interrupt=interrupt, resume_ms=0), until=1900)
     assert [at for at, d in out if isinstance(d, BargeIn)] == ([barge_at] if barge_at else [])
 
 
@@ -165,7 +136,7 @@ def test_pauses_do_not_count_as_speech_for_a_barge_in() -> None:
             (1500, SpeechStarted()),
             (1900, SpeechStopped()),
         ],
-        TurnPolicy(interrupt=Interrupt.SPEECH),
+        TurnPolicy(interrupt=Interrupt.SPEECH, resume_ms=0),
     )
     assert [(at, d.speech_ms) for at, d in out if isinstance(d, BargeIn)] == [(1650, 350)]
 
@@ -220,15 +191,27 @@ def test_late_speech_is_merged_while_the_reply_is_being_prepared() -> None:
             (3210, final("at three")),
         ]
     )
-    assert [(at, type(d).__name__) for at, d in out if isinstance(d, BargeIn)] == [(2450, "BargeIn")]
+    assert (2450, PauseBot(350)) in out  # the reply waits, and is dropped once there are words
+    assert [(at, type(d).__name__) for at, d in out if isinstance(d, BargeIn)] == [(3210, "BargeIn")]
     assert turns(out)[1] == (3210, TurnEnded("next tuesday at three", continues=True))
 
 
-def test_late_noise_gives_the_turn_again() -> None:
+def test_late_noise_only_delays_the_reply() -> None:
     out = play(
         FIRST_TURN + [(2100, SpeechStarted()), (2700, SpeechStopped()), (3210, final("", rejected=True))]
     )
-    assert turns(out)[1] == (3210, TurnEnded("next tuesday", continues=True))
+    assert [e for e in out if isinstance(e[1], PauseBot | ResumeBot)] == [
+        (2450, PauseBot(350)),
+        (3210, ResumeBot(760)),
+    ]
+    assert len(turns(out)) == 1
+
+
+def test_late_speech_that_is_not_understood_gives_the_turn_again() -> None:
+    out = play(
+        FIRST_TURN + [(2100, SpeechStarted()), (3700, SpeechStopped()), (4210, final("", rejected=True))]
+    )
+    assert turns(out)[1] == (4210, TurnEnded("next tuesday", continues=True))
 
 
 def test_once_the_reply_is_audible_speech_is_a_new_turn() -> None:
@@ -345,15 +328,24 @@ def test_a_wrong_policy_names_its_field(wrong: dict[str, object]) -> None:
 EVENTS = st.one_of(
     st.builds(SpeechStarted, st.integers(0, 300)),
     st.builds(SpeechStopped, st.integers(0, 300)),
-    st.builds(Transcript, st.sampled_from(["", "yes", "a b"]), st.booleans(), rejected=st.booleans()),
+    st.builds(
+        Transcript,
+        st.sampled_from(["", "yes", "a b", "mhm"]),
+        st.booleans(),
+        rejected=st.booleans(),
+        unasked=st.booleans(),
+    ),
     st.builds(Dtmf, st.sampled_from("0123456789*#")),
     st.builds(BotSpeaking, st.booleans()),
+    st.builds(TurnScore, st.floats(0, 1)),
+    st.builds(OnHold, st.booleans()),
     st.just(ReplyReady()),
 )
 POLICIES = st.builds(
     TurnPolicy,
     interrupt=st.sampled_from(Interrupt),
     dtmf_max=st.integers(1, 4),
+    resume_ms=st.sampled_from([0, 500]),
     max_speech_ms=st.integers(1, 3000),
 )
 

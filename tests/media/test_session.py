@@ -154,14 +154,16 @@ def test_barge_in_stops_speech_and_remembers_what_was_heard() -> None:
         await call.leg.beat(SPEECH, 380)
         sent = len(call.leg.sent)
         await call.leg.beat(SPEECH, 300)
-        assert len(call.leg.sent) == sent  # silent once the barge-in is decided
+        assert len(call.leg.sent) == sent  # silent once it is paused
         assert call.leg.cleared == 1
         call.ears.next_text = "stop"
         await call.leg.beat(ms=520)
 
     call, _ = play(scenario)
+    [pause] = call.seen.of("pause")
+    assert pause["speech_ms"] == pytest.approx(350, abs=21)
     [barge_in] = call.seen.of("barge_in")
-    assert barge_in["speech_ms"] == pytest.approx(350, abs=21)
+    assert barge_in["words"] == 1
     cut = next(e for e in call.dialog.log if e[0] == "bot" and not e[2])
     assert cut[1] == "you said good morning. one two three four five six"
     assert call.dialog.last == UserTurn("stop", call.dialog.last.at_ms, confidence=0.9, interrupted=True)

@@ -111,6 +111,7 @@ class FakeLeg:
     """A leg with its own 20 ms clock; `hang_up` is the caller's."""
 
     lead_ms = 0
+    flows = True
 
     def __init__(self, info: CallInfo, break_at: int | None = None) -> None:
         """`break_at`: raise a bug of ours in that tick."""

@@ -28,6 +28,7 @@ class BotLeg:
     """`media.leg.CallLeg` with a bot behind it. `run` is its life."""
 
     lead_ms = 0
+    flows = True
 
     def __init__(
         self,
