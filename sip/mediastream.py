@@ -65,6 +65,7 @@ class MediaStreamLeg:
         self._idle = 0  # packet times without any message
         self._garbage = 0  # messages in a row
         self._held = False
+        self.flows = False  # audio has come
 
     # The socket's side
 
@@ -106,6 +107,7 @@ class MediaStreamLeg:
     def _happened(self, event: StreamEvent) -> None:
         match event:
             case Audio():
+                self.flows = True
                 self._in.receive(event)
                 if self._sink is not None and self._closed is None:
                     self._deliver(self._sink)

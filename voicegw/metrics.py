@@ -79,9 +79,7 @@ class Metrics:
         self.turns = self._counter("turns", "Turns of callers.", "source", "understood")
         self.barge_ins = self._counter("barge_ins", "Times that a caller silenced the bot.")
         self.false_alarms = self._counter("false_interruptions", "Times that a cough paused the bot.")
-        self.keys_dropped = self._counter(
-            "keys_dropped", "Keys that callers typed ahead and that were dropped."
-        )
+        self.keys_dropped = self._counter("keys_dropped", "Keys typed ahead that were dropped.")
         self.no_inputs = self._counter("no_inputs", "Prompts because a caller was silent.")
         self.errors = self._counter("errors", "Failures that calls survived.", "where")
         self.crashes = self._counter("call_crashes", "Calls ended by a bug of ours.")

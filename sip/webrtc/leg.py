@@ -65,6 +65,7 @@ class WebRtcLeg:
         self._skipped = 0  # periods of the metronome that were made up for
         self._idle = 0  # packet times without any RTP
         self._resting = False
+        self.flows = False  # a packet has come
         self._patience = media.config.resume_s * 1000 / FRAME_MS
 
     # Signalling, as the page's messages tell
@@ -196,6 +197,7 @@ class WebRtcLeg:
         if not data:
             self.stats.received.garbage += 1
             return
+        self.flows = True
         if self._sink is None:
             self.stats.early += 1
             return
