@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from media.codecs import Codec
 from sip.errors import LocalProtocolError, RemoteProtocolError
+from sip.sdes import Sdes, SrtpKeys
 from sip.sdp import (
     MediaDescription,
     MediaDirection,
@@ -22,6 +23,7 @@ FIRST_DYNAMIC = 96  # RFC 3551, section 3: 96-127 are free to use
 DTMF_TYPE = 101  # what the whole trade uses; also a hint to peers that look at no rtpmap
 EVENTS = "0-15"  # RFC 4733: 0-9, *, #, A-D
 PTIMES = range(10, 121)  # ms; what lies outside is treated as not said
+LONGEST_PAYLOAD = 1300  # bytes; what libsrtp's binding takes, and what fits into a packet of a network
 ON_HOLD = frozenset({"0.0.0.0", "::"})  # RFC 2543's way to say hold
 
 
@@ -40,6 +42,7 @@ class MediaAgreement:
     ptime_ms: int  # of the packets we send
     direction: MediaDirection  # ours
     comfort_noise_types: frozenset[int] = frozenset({13})
+    srtp: SrtpKeys | None = None  # None: plain RTP
 
     @property
     def on_hold(self) -> bool:
@@ -58,6 +61,8 @@ class OfferAnswer:
         self._local = SessionDescription(host, session_id, 0)
         self._offered: SessionDescription | None = None
         self._wanted = MediaDirection.SENDRECV
+        self.encryption = Sdes()
+        """Set anew before the first description, where it is not to be off."""
         self.agreement: MediaAgreement | None = None
 
     def restrict(self, codec: Codec) -> None:
@@ -73,7 +78,9 @@ class OfferAnswer:
         # RFC 4733, 2.1: events have the clock of the audio they interrupt, so one type for each clock.
         free = (t for t in range(DTMF_TYPE, 128) if t not in types)
         events = [RtpMap(next(free), "telephone-event", clock) for clock in clocks]
+        protocol, keys = self.encryption.offer()
         media = self._section(maps, events, 20, direction)
+        media = replace(media, protocol=protocol, attributes=(*keys, *media.attributes))
         self._offered = self._describe((media,))
         self._wanted = direction
         return str(self._offered)
@@ -93,6 +100,7 @@ class OfferAnswer:
         if not remote.media or remote.media[0].kind != "audio" or remote.media[0].port == 0:
             raise RemoteProtocolError("the answer refuses audio", 488)
         agreement = self._agree(remote.media[0], self._wanted, self._offered.media[0])
+        agreement = self._encrypted(agreement, self.encryption.accept(remote.media[0]))
         self._local = self._offered
         self.agreement = agreement
         return agreement
@@ -100,16 +108,17 @@ class OfferAnswer:
     def answer(self, offer: bytes | str, direction: MediaDirection = MediaDirection.SENDRECV) -> str:
         """Our answer; `agreement` is then set. Raises RemoteProtocolError, 488 without a common codec."""
         remote = parse(offer)
-        chosen = next((i for i, m in enumerate(remote.media) if _usable(m)), None)
-        if chosen is None:
-            raise RemoteProtocolError("no audio over plain RTP was offered", 488)
+        chosen = self._choose(remote.media)
         theirs = remote.media[chosen]
         agreement = self._agree(theirs, direction, None)
+        keys, srtp = self.encryption.answer(theirs)
+        agreement = self._encrypted(agreement, srtp)
         maps = [RtpMap(agreement.send_type, agreement.codec.name, agreement.codec.clock)]
         events = []
         if agreement.dtmf_send_type is not None:
             events = [RtpMap(agreement.dtmf_send_type, "telephone-event", agreement.dtmf_clock)]
         ours = self._section(maps, events, agreement.ptime_ms, agreement.direction)
+        ours = replace(ours, protocol=theirs.protocol, attributes=(*keys, *ours.attributes))
         # RFC 3264, section 6: as many m-lines as in the offer, in its order; port 0 refuses.
         media = tuple(
             ours if i == chosen else MediaDescription(m.kind, 0, m.protocol, m.formats)
@@ -119,6 +128,26 @@ class OfferAnswer:
         self._offered = None
         self.agreement = agreement
         return str(self._local)
+
+    def _choose(self, media: Sequence[MediaDescription]) -> int:
+        """Number of the audio line to answer: an encrypted one before a plain one.
+
+        Raises RemoteProtocolError, 488.
+        """
+        encryption = self.encryption
+        audio = [i for i, m in enumerate(media) if m.kind == "audio" and m.port != 0]
+        taken = [i for i in audio if encryption.takes(media[i])]
+        if not taken:
+            raise RemoteProtocolError(f"no audio over {encryption.wanted} was offered", 488)
+        return next((i for i in taken if encryption.secures(media[i])), taken[0])
+
+    def _encrypted(self, agreement: MediaAgreement, keys: SrtpKeys | None) -> MediaAgreement:
+        if keys is None:
+            return agreement
+        codec, ptime_ms = agreement.codec, agreement.ptime_ms
+        while ptime_ms > PTIMES.start and codec.clock * codec.octets * ptime_ms // 1000 > LONGEST_PAYLOAD:
+            ptime_ms -= 10
+        return replace(agreement, srtp=keys, ptime_ms=ptime_ms)
 
     def _describe(self, media: tuple[MediaDescription, ...]) -> SessionDescription:
         # RFC 3264, section 8: a changed description has a version one higher, an equal one the same.
@@ -187,11 +216,6 @@ def _events(maps: Iterable[RtpMap], clock: int) -> list[RtpMap]:
     only 8000 Hz beside a wideband codec."""
     found = [m for m in maps if m.name.lower() == "telephone-event"]
     return sorted(found, key=lambda m: m.clock != clock)
-
-
-def _usable(media: MediaDescription) -> bool:
-    """Audio over plain RTP. SAVP (encryption) is refused rather than answered in the clear."""
-    return media.kind == "audio" and media.port != 0 and media.protocol in {"RTP/AVP", "RTP/AVPF"}
 
 
 def _number(codecs: Sequence[Codec]) -> list[int]:

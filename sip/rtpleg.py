@@ -27,6 +27,7 @@ from sip.latch import Latch
 from sip.offer import MediaAgreement, OfferAnswer
 from sip.rtpmedia import MediaStats, RtpMedia
 from sip.rtpsocket import RtpSocket
+from sip.sdes import Sdes, SrtpPolicy
 from sip.sdp import MediaDirection
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ class RtpLeg:
         self._socket = RtpSocket(media, self._latch, self.stats, self._packet)
         self.port = self._socket.port
         self._sdp = OfferAnswer(host, self.port, codecs or media.codecs, RANDOM.getrandbits(31))
-        self._source = RtpSource(RANDOM.getrandbits(32), RANDOM.getrandbits(16), RANDOM.getrandbits(32))
+        # 15 bits of sequence: RFC 3711, 3.3.1, so that a loss at the start hides no wrap-around.
+        self._source = RtpSource(RANDOM.getrandbits(32), RANDOM.getrandbits(15), RANDOM.getrandbits(32))
         self._agreement: MediaAgreement | None = None
         self._receiver: RtpReceiver | None = None
         self._sender: RtpSender | None = None
@@ -99,6 +101,10 @@ class RtpLeg:
     def agreement(self) -> MediaAgreement | None:
         """What was agreed on last; None before the first answer."""
         return self._agreement
+
+    def encrypt(self, policy: SrtpPolicy) -> None:
+        """Before the first description; without it audio is plain."""
+        self._sdp.encryption = Sdes(policy, self._media.config.srtp_suites)
 
     def offer(self, direction: MediaDirection = MediaDirection.SENDRECV) -> str:
         """Our offer as SDP; SENDONLY holds the far end. `accept` or `abandon_offer` follows."""
@@ -142,6 +148,7 @@ class RtpLeg:
             log.info("hold" if new.on_hold else "resumed", extra={"call_id": self.info.call_id})
             self._receiver.restart()
         self._on_hold = new.on_hold
+        self._socket.encrypt(new.srtp)
         self._latch.agree(new.host, new.port)
         self._idle = 0
         return new

@@ -7,6 +7,8 @@ from media.codecs import Codec, codec
 from media.metronome import Metronome
 from media.rtp import ReceptionStats
 from sip.rtpports import RtpPorts
+from sip.sdes import SUITES, SrtpPolicy
+from sip.srtp import SrtpStats, library
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,21 @@ class RtpConfig:
     trusted_networks: tuple[str, ...] = ()
     """Networks ("10.0.0.0/8") whose RTP is believed although it comes neither from the host in the
     SDP nor from the one that signals: carriers with separate media gateways behind NAT."""
+    srtp: SrtpPolicy = SrtpPolicy.OFF
+    """Encryption of the audio, with keys from the SDP (RFC 4568). off; optional: encrypted with whoever can
+    (offered by RFC 8643); required: else no call (488). Needs `pip install voicegw[srtp]`. A trunk may
+    differ."""
+    srtp_needs_tls: bool = True
+    """Take and offer keys only where signalling is by TLS: they stand in the SDP for all to read. Over UDP
+    and TCP `optional` is then off, and `required` refuses."""
+    srtp_suites: tuple[str, ...] = (
+        "AES_CM_128_HMAC_SHA1_80",
+        "AEAD_AES_128_GCM",
+        "AEAD_AES_256_GCM",
+        "AES_CM_128_HMAC_SHA1_32",
+    )
+    """Ciphers in order of preference for calls that we place; of a caller's offer the first that is here too
+    is taken."""
     dtmf_press_ms: int = 100
     """Length of a key that we press; machines at the far end want 70 at least."""
     dtmf_pause_ms: int = 80
@@ -56,6 +73,8 @@ class MediaStats:
 
     received: ReceptionStats = field(default_factory=ReceptionStats)
     sent: TransmissionStats = field(default_factory=TransmissionStats)
+    srtp: SrtpStats = field(default_factory=SrtpStats)
+    cipher: str = ""  # of SRTP; "": plain RTP
     early: int = 0  # packets before the call was answered
 
     def fields(self) -> dict[str, object]:
@@ -63,6 +82,8 @@ class MediaStats:
         return {
             **{f"received_{k}": v for k, v in asdict(self.received).items()},
             **{f"sent_{k}": v for k, v in asdict(self.sent).items()},
+            **{f"srtp_{k}": v for k, v in asdict(self.srtp).items()},
+            "cipher": self.cipher,
             "early": self.early,
         }
 
@@ -71,11 +92,16 @@ class RtpMedia:
     """What the legs of a process share: ports, clock, codecs."""
 
     def __init__(self, config: RtpConfig, metronome: Metronome) -> None:
-        """Raises ValueError for a codec that does not exist, a bad network or an empty port range."""
+        """Raises ValueError for a codec or cipher that does not exist, a bad network or an empty port range;
+        MissingExtra if SRTP is wanted and not installed."""
         self.config, self.metronome = config, metronome
         self.ports = RtpPorts(config.host, config.first_port, config.last_port)
         try:
             self.codecs: tuple[Codec, ...] = tuple(codec(name) for name in config.codecs)
         except KeyError as e:
             raise ValueError(f"unknown codec {e.args[0]!r} in codecs") from None
+        if unknown := [suite for suite in config.srtp_suites if suite not in SUITES]:
+            raise ValueError(f"unknown cipher {unknown[0]!r} in srtp_suites; known: {', '.join(SUITES)}")
+        if config.srtp is not SrtpPolicy.OFF:
+            library()
         self.trusted = tuple(ip_network(n) for n in config.trusted_networks)

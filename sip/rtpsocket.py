@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from sip.latch import Address, Latch
 from sip.rtpmedia import MediaStats, RtpMedia
+from sip.sdes import SrtpKeys
+from sip.srtp import Srtp
 
 DATAGRAM = 2048  # bytes; larger ones are no audio
 
@@ -21,6 +23,7 @@ class RtpSocket:
         self._sock = media.ports.bind(self._loop.time())
         self.port: int = self._sock.getsockname()[1]
         self._plausible: Callable[[bytes], bool] | None = None
+        self._srtp: Srtp | None = None
         self._open = True
         self._loop.add_reader(self._sock.fileno(), self._readable)
 
@@ -28,9 +31,24 @@ class RtpSocket:
         """From now on hand packets over. A new source must first send one that is `plausible`."""
         self._plausible = plausible
 
+    def encrypt(self, keys: SrtpKeys | None) -> None:
+        """From now on, both ways. None: plain RTP. Raises MissingExtra."""
+        self._stats.cipher = keys.suite if keys is not None else ""
+        if keys is None:
+            self._srtp = None
+        elif self._srtp is not None:
+            self._srtp.rekey(keys)
+        else:
+            self._srtp = Srtp(keys, self._stats.srtp)
+
     def send(self, packet: bytes) -> None:
         """Never blocks or raises; what the network refuses is counted."""
         sent = self._stats.sent
+        if self._srtp is not None:
+            protected = self._srtp.protect(packet)
+            if protected is None:
+                return
+            packet = protected
         try:
             self._sock.sendto(packet, self._latch.target)
         except OSError:  # no route, full buffer: the next packet may fare better
@@ -66,6 +84,11 @@ class RtpSocket:
         if self._plausible is None:
             self._stats.early += 1
             return
+        if self._srtp is not None:  # before all else: who has no key cannot even be a new source
+            clear = self._srtp.unprotect(data)
+            if clear is None:
+                return
+            data = clear
         if source != latch.source and not (self._plausible(data) and latch.accepts(source)):
             self._stats.received.foreign += 1
             return

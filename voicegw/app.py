@@ -245,5 +245,5 @@ def _maker(kind: Kind, engine: Engine) -> Callable[[], Any]:
 def _rtp_media(config: Config, metronome: Metronome) -> RtpMedia:
     try:
         return RtpMedia(config.rtp, metronome)
-    except ValueError as error:
+    except (ValueError, MediaError) as error:
         raise StartError(f"rtp: {error}") from error

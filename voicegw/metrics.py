@@ -31,6 +31,7 @@ SOURCES = ("speech", "dtmf", "text")
 REJECTIONS = ("busy", "late", "draining", "not_found", "engine", "error", "gone")
 ERRORS = ("reply", "stt", "tts", "transfer", "recording", "storage", "call")
 RTP_IN = ("received", "lost", "late", "duplicate", "discarded", "wrong_type", "garbage", "foreign")
+SRTP = ("srtp_unauthentic", "srtp_replayed", "srtp_failed")
 RTP_OUT = ("packets", "silent", "dropped", "errors")
 
 
@@ -108,7 +109,7 @@ class Metrics:
             self.rejected.labels(reason)
         for where in ERRORS:
             self.errors.labels(where)
-        for kind in RTP_IN:
+        for kind in (*RTP_IN, *SRTP):
             self.rtp_in.labels(kind)
         for kind in RTP_OUT:
             self.rtp_out.labels(kind)
@@ -148,6 +149,8 @@ class Metrics:
         """What the leg of an ended call counted (sip/rtpmedia.py: MediaStats.fields)."""
         for kind in RTP_IN:
             self.rtp_in.labels(kind).inc(float(data.get(f"received_{kind}", 0)))
+        for kind in SRTP:
+            self.rtp_in.labels(kind).inc(float(data.get(kind, 0)))
         for kind in RTP_OUT:
             self.rtp_out.labels(kind).inc(float(data.get(f"sent_{kind}", 0)))
 

@@ -14,7 +14,9 @@ from sip.endpoint import OnCall, OnProgress, OutboundCall
 from sip.errors import CallFailed, LocalProtocolError, RemoteProtocolError
 from sip.rtpleg import RtpLeg
 from sip.rtpmedia import RtpMedia
+from sip.sdes import SrtpPolicy
 from sip.sdp import MediaDirection
+from sip.srtp import library
 from sip.ua.config import SipConfig
 from sip.ua.counters import SipCounters
 from sip.ua.exchange import ALLOW, Exchange
@@ -51,8 +53,10 @@ class UserAgent:
         timers: Timers | None = None,
     ) -> None:
         """`transport` and `timers` are for tests. Raises ValueError for a bad network or TLS file,
-        RemoteProtocolError for a trunk whose registrar is no host."""
+        RemoteProtocolError for a trunk whose registrar is no host, MissingExtra for one with SRTP."""
         self._config, self._media, self._timers = config, media, timers
+        if any(trunk.srtp not in (None, SrtpPolicy.OFF) for trunk in config.trunks):
+            library()
         self.counters = SipCounters()
         self._sources = SourceFilter(config.allow)
         self._trunks = Trunks(config.trunks)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sip.sdes import SrtpPolicy
 from sip.ua.grammar import SipUri
 
 
@@ -30,6 +31,9 @@ class Trunk:
     transport: str = "udp"
     """udp, tcp or tls. The port is then 5061 unless given, and the certificate must be for the registrar's
     name (sip.tls)."""
+
+    srtp: SrtpPolicy | None = None
+    """off, optional or required, where it differs from `rtp.srtp`."""
 
     def __post_init__(self) -> None:
         _check_transports("transport", (self.transport,))

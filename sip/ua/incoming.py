@@ -127,6 +127,7 @@ class IncomingInvite:
         leg: RtpLeg | None = None
         try:
             leg = session.leg = RtpLeg(stack.media, self.info, session, host, self._flow.host)
+            leg.encrypt(stack.encryption(self._flow, session.trunk))
             sdp = leg.answer(request.body) if request.body else leg.offer()
         except (PortsExhausted, RemoteProtocolError) as e:
             status = e.status if isinstance(e, RemoteProtocolError) else 503

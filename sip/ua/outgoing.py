@@ -103,8 +103,11 @@ class OutgoingInvite:
         )
         try:
             self._leg = RtpLeg(stack.media, info, self._line, stack.exchange.host(flow), flow.host)
+            self._leg.encrypt(stack.encryption(flow, self._trunk))
         except PortsExhausted as e:
             raise CallFailed(503, str(e)) from e
+        except RemoteProtocolError as e:
+            raise CallFailed(e.status, str(e)) from e
         return self._leg
 
     async def _invite(self, leg: RtpLeg, flow: Flow) -> Response:

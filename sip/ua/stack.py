@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from media.leg import HangupCause
+from sip.errors import RemoteProtocolError
 from sip.rtpmedia import RtpMedia
+from sip.sdes import SrtpPolicy
 from sip.ua.config import SipConfig
 from sip.ua.dialog import DialogKey
 from sip.ua.exchange import ALLOW, Exchange
@@ -15,7 +17,7 @@ from sip.ua.filter import SourceFilter
 from sip.ua.flow import Flow
 from sip.ua.layer import ServerTransaction
 from sip.ua.message import Request, Response, reply
-from sip.ua.trunks import Trunks
+from sip.ua.trunks import Trunks, TrunkState
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,18 @@ class Stack:
         """The reverse, once what the peer may still repeat has been answered."""
         delay = self.exchange.timers.timeout
         asyncio.get_running_loop().call_later(delay, self.sources.release, flow.host)
+
+    def encryption(self, flow: Flow, trunk: TrunkState | None) -> SrtpPolicy:
+        """Of the audio of a call that is signalled on this way. Raises RemoteProtocolError, 488."""
+        config = self.media.config
+        policy = config.srtp if trunk is None or trunk.trunk.srtp is None else trunk.trunk.srtp
+        if flow.transport == "TLS" or not config.srtp_needs_tls:
+            return policy
+        if policy is SrtpPolicy.REQUIRED:
+            raise RemoteProtocolError(
+                f"encrypted audio is required, and its keys do not travel by {flow.transport}", 488
+            )
+        return SrtpPolicy.OFF
 
     def refuse(self, request: Request, transaction: ServerTransaction, status: int, reason: str = "") -> None:
         """Answer with an error that needs nothing but its number."""

@@ -26,12 +26,17 @@ ctrl_tcp_listen 127.0.0.1:{port}
 class Baresip:
     """A running baresip. `said.wav` in its folder is what it says."""
 
-    def __init__(self, folder: Path, caller: str) -> None:
+    def __init__(self, folder: Path, caller: str, ca_file: str = "") -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        (folder / "config").write_text(CONFIG.format(folder=folder, port=port))
+        config = CONFIG.format(folder=folder, port=port)
+        transport, encryption = "udp", ""
+        if ca_file:
+            config += f"module srtp.so\nsip_cafile {ca_file}\nsip_verify_server yes\n"
+            transport, encryption = "tls", ";mediaenc=srtp-mand"
+        (folder / "config").write_text(config)
         (folder / "accounts").write_text(
-            f"<sip:{caller}@127.0.0.1;transport=udp>;regint=0;audio_codecs=pcmu\n"
+            f"<sip:{caller}@127.0.0.1;transport={transport}>;regint=0;audio_codecs=pcmu{encryption}\n"
         )
         (folder / "contacts").write_text("")
         self._log = folder / "log"
@@ -82,9 +87,9 @@ class Baresip:
 
 
 @contextmanager
-def baresip(folder: Path, caller: str) -> Iterator[Baresip]:
-    """Ended with the block."""
-    phone = Baresip(folder, caller)
+def baresip(folder: Path, caller: str, ca_file: str = "") -> Iterator[Baresip]:
+    """Ended with the block. With a `ca_file` it speaks TLS with servers of that authority, and SRTP only."""
+    phone = Baresip(folder, caller, ca_file)
     try:
         yield phone
     finally:

@@ -55,7 +55,8 @@ class Scenario:
     def refused(self, status: int) -> "Scenario":
         """INVITE, refused, ACK."""
         self._request("INVITE", "Content-Type: application/sdp\n", SDP)
-        self._steps += ['<recv response="100" optional="true"/>', f'<recv response="{status}"/>']
+        self._steps += ['<recv response="100" optional="true"/>', '<recv response="180" optional="true"/>']
+        self._steps.append(f'<recv response="{status}"/>')
         self._request("ACK")
         return self
 
