@@ -14,7 +14,7 @@ COPY dialog dialog
 COPY sip sip
 COPY recordings recordings
 RUN python -m venv /opt/voicegw \
-    && /opt/voicegw/bin/pip install --no-cache-dir --constraint constraints.txt '.[embedded]'
+    && /opt/voicegw/bin/pip install --no-cache-dir --constraint constraints.txt '.[embedded,srtp]'
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin voicegw \

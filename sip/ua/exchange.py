@@ -3,6 +3,7 @@ each response to whoever waits for it."""
 
 import asyncio
 import logging
+import re
 import secrets
 from collections.abc import Callable
 
@@ -32,6 +33,7 @@ wire = logging.getLogger("sip.wire")
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY, REFER"
 TROUBLES = 256  # failed ways whose reasons are remembered until somebody asks
 CHALLENGES = 3  # a proxy's, the registrar's, and one stale nonce
+_KEY = re.compile(r"(inline:)[^\s|;]+")  # of SRTP, in the SDP
 
 OnResponse = Callable[[Response | None, Flow], None]  # None: no final answer, or unreachable
 
@@ -268,5 +270,5 @@ def _ignore(response: Response | None, flow: Flow) -> None:
 
 def _trace(direction: str, data: bytes, flow: Flow) -> None:
     if wire.isEnabledFor(logging.DEBUG):
-        text = data.decode("utf-8", "replace")
+        text = _KEY.sub(r"\1***", data.decode("utf-8", "replace"))
         wire.debug(direction, extra={"peer": str(flow), "pii_message": text})

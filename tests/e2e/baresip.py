@@ -21,6 +21,13 @@ audio_player aufile,{folder}/heard.wav
 audio_alert aufile,{folder}/alert.wav
 ctrl_tcp_listen 127.0.0.1:{port}
 """
+SECURE = """\
+module srtp.so
+module sndfile.so
+snd_path {folder}
+sip_cafile {ca_file}
+sip_verify_server yes
+"""
 
 
 class Baresip:
@@ -32,7 +39,7 @@ class Baresip:
         config = CONFIG.format(folder=folder, port=port)
         transport, encryption = "udp", ""
         if ca_file:
-            config += f"module srtp.so\nsip_cafile {ca_file}\nsip_verify_server yes\n"
+            config += SECURE.format(folder=folder, ca_file=ca_file)
             transport, encryption = "tls", ";mediaenc=srtp-mand"
         (folder / "config").write_text(config)
         (folder / "accounts").write_text(
@@ -88,7 +95,8 @@ class Baresip:
 
 @contextmanager
 def baresip(folder: Path, caller: str, ca_file: str = "") -> Iterator[Baresip]:
-    """Ended with the block. With a `ca_file` it speaks TLS with servers of that authority, and SRTP only."""
+    """Ended with the block. With a `ca_file` it speaks TLS with servers of that authority, and SRTP only;
+    what it hears is then in dump-*-dec.wav."""
     phone = Baresip(folder, caller, ca_file)
     try:
         yield phone
