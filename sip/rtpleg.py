@@ -207,7 +207,11 @@ class RtpLeg:
         if self._agreement is None or self._agreement.dtmf_send_type is not None:
             self._events.press(keys)
             return
-        for key in keys:
+        self.send_info_dtmf(keys)
+
+    def send_info_dtmf(self, digits: str) -> None:
+        """Press keys by INFO whatever was agreed. Raises ValueError for what is no key."""
+        for key in valid_keys(digits):
             self._signalling.send_info_dtmf(key, self._media.config.dtmf_press_ms)
 
     async def hangup(self, cause: HangupCause) -> None:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from ipaddress import ip_network
 
 from media.codecs import Codec, codec
+from media.impairment import Channel
 from media.metronome import Metronome
 from media.rtp import ReceptionStats
 from sip.rtpports import RtpPorts
@@ -88,6 +89,14 @@ class MediaStats:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class BadNetwork:
+    """A network that is made worse, for tests by simulated callers."""
+
+    sent: Channel
+    received: Channel
+
+
 class RtpMedia:
     """What the legs of a process share: ports, clock, codecs."""
 
@@ -105,3 +114,4 @@ class RtpMedia:
         if config.srtp is not SrtpPolicy.OFF:
             library()
         self.trusted = tuple(ip_network(n) for n in config.trusted_networks)
+        self.network: BadNetwork | None = None

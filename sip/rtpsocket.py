@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from media.impairment import Channel
 from sip.latch import Address, Latch
 from sip.rtpmedia import MediaStats, RtpMedia
 from sip.sdes import SrtpKeys
@@ -20,6 +21,7 @@ class RtpSocket:
         """Binds a port, and drops what comes until `listen`. Raises PortsExhausted."""
         self._loop = asyncio.get_running_loop()
         self._ports, self._latch, self._stats, self._on_packet = media.ports, latch, stats, on_packet
+        self._network = media.network
         self._sock = media.ports.bind(self._loop.time())
         self.port: int = self._sock.getsockname()[1]
         self._plausible: Callable[[bytes], bool] | None = None
@@ -43,6 +45,12 @@ class RtpSocket:
 
     def send(self, packet: bytes) -> None:
         """Never blocks or raises; what the network refuses is counted."""
+        if self._network is None:
+            self._put(packet)
+        else:
+            self._delayed(self._network.sent, lambda: self._put(packet))
+
+    def _put(self, packet: bytes) -> None:
         sent = self._stats.sent
         if self._srtp is not None:
             protected = self._srtp.protect(packet)
@@ -61,7 +69,7 @@ class RtpSocket:
         """Read all that has come in: before a late beat, whose packets the loop may not have read yet."""
         try:
             while self._open:
-                self._datagram(*self._sock.recvfrom(DATAGRAM))
+                self._arrived(*self._sock.recvfrom(DATAGRAM))
         except OSError:
             return
 
@@ -77,7 +85,23 @@ class RtpSocket:
             data, source = self._sock.recvfrom(DATAGRAM)
         except OSError:  # nothing there after all, or an ICMP error of a packet we sent
             return
-        self._datagram(data, source)
+        self._arrived(data, source)
+
+    def _arrived(self, data: bytes, source: Address) -> None:
+        if self._network is None:
+            self._datagram(data, source)
+        else:
+            self._delayed(self._network.received, lambda: self._datagram(data, source))
+
+    def _delayed(self, channel: Channel, act: Callable[[], None]) -> None:
+        """Do with a packet, and with each of its copies, what is due when it comes through `channel`."""
+
+        def come() -> None:
+            if self._open:
+                act()
+
+        for at in channel.arrivals(self._loop.time()):
+            self._loop.call_at(at, come)
 
     def _datagram(self, data: bytes, source: Address) -> None:
         latch = self._latch

@@ -42,6 +42,7 @@ DRIVERS: dict[str, str] = {
     "dialog/llm/fallback.py": "engines that race run in a task each; the race that starts them ends them",
     "voicegw/clock.py": "the application's wall clock, which it hands to whoever needs one",
     "voicegw/cli/speech.py": "tells the user how long an engine took",
+    "voicegw/cli/simulate.py": "tells the user how long all calls took",
     "recordings/writer.py": "the thread that writes to the disk wakes once in a while, on the wall clock",
 }
 

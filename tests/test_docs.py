@@ -20,7 +20,7 @@ from voicegw.cli import app
 from voicegw.config import Config, load_config
 from voicegw.config.reference import plain
 from voicegw.metrics import Metrics
-from voicegw.phone import script
+from voicegw.phone.load import load
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -73,7 +73,7 @@ def test_scripts_load(fence: Fence, tmp_path: Path) -> None:
         (tmp_path / name).touch()
     file = tmp_path / "script.yaml"
     file.write_text(fence.text)
-    assert script.load(file).steps
+    assert load(file).steps
 
 
 def test_there_are_examples_of_each_kind() -> None:

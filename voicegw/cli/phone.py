@@ -83,15 +83,16 @@ def call(
     Prints what is said while it runs, and how fast the bot answered.
     """
     from voicegw.phone import script as scripts
+    from voicegw.phone.load import load
 
     given = _in_order(ctx.meta["order"], say, wav, dtmf)
     if script is not None and given:
         raise typer.BadParameter("--script says it all; leave out --say, --wav and --dtmf")
-    plan = scripts.load(script) if script is not None else scripts.Script(tuple(given))
+    plan = load(script) if script is not None else scripts.Script(tuple(given))
     if voice:
         plan = replace(plan, voice=voice)
     options = _Options(stack.value, caller, save, transcribe, as_json, timeout)
-    raise typer.Exit(asyncio.run(_place(_target(target), plan, options)))
+    raise typer.Exit(asyncio.run(_place(target_uri(target), plan, options)))
 
 
 def _in_order(order: list[str], say: list[str], wav: list[Path], dtmf: list[str]) -> "list[Step]":
@@ -115,7 +116,8 @@ def _in_order(order: list[str], say: list[str], wav: list[Path], dtmf: list[str]
     return [steps[name].pop(0) for name in order if name in steps]
 
 
-def _target(text: str) -> str:
+def target_uri(text: str) -> str:
+    """`bot@host` as a SIP URI. Raises BadParameter."""
     from sip.errors import SipError
     from sip.ua.grammar import SipUri
 
@@ -139,20 +141,19 @@ class _Options:
 
 async def _place(target: str, script: "Script", options: _Options) -> int:
     """The whole command. Returns the exit code."""
-    from sip.endpoint import OutboundCall
     from sip.errors import CallFailed
     from voicegw.phone import show
-    from voicegw.phone.dial import dial, prepare
+    from voicegw.phone.dial import Terms, dial, prepare, wanted
     from voicegw.phone.report import judge
     from voicegw.phone.stacks import phone_endpoint
 
     tell = _Live(sys.stderr if options.as_json else sys.stdout)
     sounds = await prepare(script)
-    async with phone_endpoint(options.stack) as endpoint, tell.transcribing(options.transcribe):
+    async with phone_endpoint(options.stack, script.line) as endpoint, tell.transcribing(options.transcribe):
         tell.line(f"calling {target}")
         try:
-            wanted = OutboundCall(target, options.caller, ring_timeout_s=min(RING_S, options.timeout_s))
-            done = await dial(endpoint, wanted, script, sounds, options.timeout_s, tell.listener())
+            call = wanted(target, script, options.caller, min(RING_S, options.timeout_s))
+            done = await dial(endpoint, call, script, sounds, Terms(options.timeout_s), tell.listener())
         except CallFailed as error:
             print(f"the call failed: {error}", file=sys.stderr)
             if options.as_json:

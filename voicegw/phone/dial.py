@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from media.leg import CallLeg
 from sip.endpoint import CallProgress, OutboundCall, SipEndpoint
+from sip.errors import CallFailed
+from sip.ua.grammar import SipUri
+from voicegw.phone.noise import Background
 from voicegw.phone.report import CallRecord
 from voicegw.phone.script import Play, Say, Script
 from voicegw.phone.session import Happening, PhoneSession
-from voicegw.phone.sound import Samples, Sound, find_voice, read_sound
+from voicegw.phone.sound import Samples, Sound, Speak, find_voice, read_sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,7 @@ class Call:
     said: Samples
     heard: Samples
     rate: int  # Hz of both
+    sip_call_id: str  # "" where the stack does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +35,38 @@ class Listener:
     on_happening: Callable[[Happening], None] = lambda happening: None
 
 
-async def prepare(script: Script) -> dict[int, Sound]:
-    """The sounds of the steps that speak, by their number, made before the call. Raises VoicegwError."""
-    speak = find_voice(script.voice) if any(isinstance(step, Say) for step in script.steps) else None
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a call is placed."""
+
+    limit_s: float  # a longer call is ended
+    seed: int = 0  # of the noise
+
+
+async def prepare(script: Script, made: dict[tuple[str, str], Sound] | None = None) -> dict[int, Sound]:
+    """The sounds of the steps that speak, by their number, made before the call. `made` keeps those of
+    voice and text for further calls. Raises VoicegwError."""
+    made = {} if made is None else made
+    voices: dict[str, Speak] = {}
     sounds: dict[int, Sound] = {}
     for number, step in enumerate(script.steps):
-        if isinstance(step, Say) and speak is not None:
-            sounds[number] = await speak(step.text)
+        if isinstance(step, Say):
+            key = step.voice or script.voice, step.text
+            if key not in made:
+                speak = voices.setdefault(key[0], find_voice(key[0]))
+                made[key] = await speak(step.text)
+            sounds[number] = made[key]
         elif isinstance(step, Play):
             sounds[number] = read_sound(step.file)
     return sounds
+
+
+def wanted(target: str, script: Script, caller: str, ring_s: float) -> OutboundCall:
+    """The call that the script places: its own caller and callee win over `caller` and the target's."""
+    if script.callee:
+        uri = SipUri.parse(target)
+        target = str(replace(uri, user=script.callee))
+    return OutboundCall(target, script.caller or caller, headers=script.headers, ring_timeout_s=ring_s)
 
 
 async def dial(
@@ -47,24 +74,36 @@ async def dial(
     call: OutboundCall,
     script: Script,
     sounds: Mapping[int, Sound],
-    limit_s: float,
+    terms: Terms,
     listener: Listener = Listener(),
 ) -> Call:
-    """Place the call and live through the script; a call longer than `limit_s` is ended.
+    """Place the call and live through the script.
 
-    Raises CallFailed when nobody answers. Cancelling hangs up.
+    Raises CallFailed when nobody answers, and when the script gives up while it rings (487). Cancelling
+    hangs up.
     """
-    leg = await endpoint.place(call, listener.on_progress)
-    session = PhoneSession(leg, listener.on_happening)
+    leg = await _answered(endpoint, call, script, listener)
+    noise, rate = script.line.noise, leg.format.rate
+    # In a thread: other calls of this loop must not wait for the arithmetic.
+    background = None if noise is None else await asyncio.to_thread(Background, noise, rate, terms.seed)
+    session = PhoneSession(leg, listener.on_happening, background)
     listener.on_session(session)
-    rate = leg.format.rate
     try:
-        async with asyncio.timeout(limit_s):
+        async with asyncio.timeout(terms.limit_s):
             await session.perform(script, {number: sound.at(rate) for number, sound in sounds.items()})
     except TimeoutError:
-        session.record.problems.append(f"the call was not over after {limit_s:g} s")
+        session.record.problems.append(f"the call was not over after {terms.limit_s:g} s")
         await session.hang_up("timeout")
     finally:
         await session.hang_up("caller")
     said, heard = session.stereo()
-    return Call(session.record, said, heard, rate)
+    return Call(session.record, said, heard, rate, leg.info.carrier_id)
+
+
+async def _answered(endpoint: SipEndpoint, call: OutboundCall, script: Script, listener: Listener) -> CallLeg:
+    patience = script.give_up_after_ms
+    try:
+        async with asyncio.timeout(None if patience is None else patience / 1000):
+            return await endpoint.place(call, listener.on_progress)
+    except TimeoutError:
+        raise CallFailed(487, f"we gave up after {patience} ms") from None

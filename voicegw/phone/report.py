@@ -6,6 +6,7 @@ Times are milliseconds since the call was answered. Speech of the bot is kept as
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from typing import Any, Literal
 
 from voicegw.phone.script import Expect
@@ -51,8 +52,10 @@ class CallRecord:
 
     def latencies(self) -> list[int | None]:
         """For each line: from its end to the bot's first sound; None if no answer came before the next."""
-        starts = [line.start_ms for line in self.lines[1:]] + [self.total_ms + 1]
-        return [latency(line, self.bot, until) for line, until in zip(self.lines, starts, strict=True)]
+        return [
+            latency(line, self.bot, after.start_ms if after is not None else self.total_ms + 1)
+            for line, after in zip_longest(self.lines, self.lines[1:])
+        ]
 
     def barge_ins(self) -> list[int | None]:
         """For each line spoken over the bot: from our first sound to the bot's last; None if it spoke on."""
@@ -119,8 +122,25 @@ def judge(record: CallRecord, expect: Expect) -> list[str]:
         if expect.barge_in_ms is not None and (ms is None or ms > expect.barge_in_ms):
             took = "spoke on" if ms is None else f"took {ms} ms to stop"
             wrong.append(f"the bot {took} under {line.text!r}, expected {expect.barge_in_ms} at most")
-    if expect.total_s is not None and record.total_ms > 1000 * expect.total_s:
-        wrong.append(f"the call took {record.total_ms / 1000:.1f} s, expected {expect.total_s} at most")
+    wrong += _times(record, expect)
+    if expect.dtmf is not None and record.dtmf != expect.dtmf:
+        wrong.append(f"the bot pressed {record.dtmf!r}, expected {expect.dtmf!r}")
+    if expect.status is not None:
+        wrong.append(f"the call was answered, expected {expect.status}")
     if expect.hangup is not None and record.hangup != expect.hangup:
         wrong.append(f"the call was ended by {record.hangup}, expected {expect.hangup}")
+    return wrong
+
+
+def _times(record: CallRecord, expect: Expect) -> list[str]:
+    wrong = []
+    median_ms, most, least = expect.median_latency_ms, expect.total_s, expect.least_total_s
+    answers = sorted(ms for ms in record.latencies() if ms is not None)
+    if median_ms is not None and answers and answers[len(answers) // 2] > median_ms:
+        took = answers[len(answers) // 2]
+        wrong.append(f"answers took {took} ms in the median, expected {median_ms} at most")
+    if most is not None and record.total_ms > 1000 * most:
+        wrong.append(f"the call took {record.total_ms / 1000:.1f} s, expected {most} at most")
+    if least is not None and record.total_ms < 1000 * least:
+        wrong.append(f"the call took {record.total_ms / 1000:.1f} s, expected {least} at least")
     return wrong

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from dialog.turn import SpeechStarted, SpeechStopped
 from media.frames import AudioFrame
 from media.leg import CallLeg, HangupCause
 from media.vad import webrtc
+from voicegw.phone.noise import Background, key_tones
 from voicegw.phone.report import UTTERANCE_GAP_MS, CallRecord, Line, Span
 from voicegw.phone.script import (
     HangUp,
+    KeyWay,
     OnTurn,
     OverBot,
     Pause,
@@ -49,6 +51,14 @@ class Happening:
     ms: int = 0  # how long it lasted
 
 
+@runtime_checkable
+class PressesByInfo(Protocol):
+    """A leg that can be told to press keys by INFO."""
+
+    def send_info_dtmf(self, digits: str) -> None:
+        """Press keys, one after the other."""
+
+
 class _Over(Exception):
     """The call has ended while the script still had something to do."""
 
@@ -57,9 +67,13 @@ class PhoneSession:
     """One call. Implements `media.leg.LegSink`."""
 
     def __init__(
-        self, leg: CallLeg, on_happening: Callable[[Happening], None] = lambda happening: None
+        self,
+        leg: CallLeg,
+        on_happening: Callable[[Happening], None] = lambda happening: None,
+        background: Background | None = None,
     ) -> None:
-        self._leg = leg
+        """`background` is heard whenever no key is pressed."""
+        self._leg, self._background = leg, background
         self._tell = on_happening
         self._ears = webrtc.create(webrtc.Config(hangover_ms=HANGOVER_MS))
         self._clock = asyncio.Event()  # a frame came, or the call is over
@@ -91,6 +105,8 @@ class PhoneSession:
         """Say the next frame, if there is something to say."""
         size, position = self._leg.format.size, len(self._received)
         pcm = self._line.pop() if self._line else b""
+        if self._background is not None:
+            pcm = self._background.under(pcm or bytes(size))
         if len(self._said) < position:
             self._said += bytes(position - len(self._said))
         self._said[max(0, position - size) :] = pcm or bytes(size)
@@ -165,13 +181,15 @@ class PhoneSession:
                 await self._wait_for(when, script, text)
             case Play(file, when):
                 await self._wait_for(when, script, file.name)
+            case HangUp(when):
+                await self._wait_for(when, script, "hangup")
         match step:
             case Say(text):
                 await self._speak("say", text, sound)
             case Play(file):
                 await self._speak("wav", file.name, sound)
-            case Press(digits):
-                await self._press(digits)
+            case Press(digits, by=by):
+                await self._press(digits, by or script.keys_by)
             case WaitBot():
                 if not await self._until(lambda: self._bot_since is not None, script.patience_ms):
                     self._problem(f"the bot said nothing within {script.patience_ms} ms")
@@ -198,21 +216,30 @@ class PhoneSession:
 
     async def _speak(self, kind: Literal["say", "wav"], text: str, sound: Sound | None) -> None:
         assert sound is not None, "perform() was given no sound for this step"
-        size = self._leg.format.size
-        pcm = sound.samples.astype("<i2").tobytes()
-        pcm += bytes(-len(pcm) % size)
         first, last = sound.audible()
         # on_tick says the first frame in the place of the frame that comes next.
         start, over_bot = self._now, self._bot_since is not None
         line = Line(kind, text, start + first, start + last, over_bot)
         self.record.lines.append(line)
-        self._line = [pcm[at : at + size] for at in range(0, len(pcm), size)][::-1]
+        self._line = self._frames(sound)
         await self._until(lambda: not self._line)
         self._tell(Happening(line.start_ms, "line", text, last - first))
 
-    async def _press(self, digits: str) -> None:
+    def _frames(self, sound: Sound) -> list[bytes]:
+        """Last first."""
+        size = self._leg.format.size
+        pcm = sound.samples.astype("<i2").tobytes()
+        pcm += bytes(-len(pcm) % size)
+        return [pcm[at : at + size] for at in range(0, len(pcm), size)][::-1]
+
+    async def _press(self, digits: str, by: KeyWay) -> None:
         start, over_bot = self._now, self._bot_since is not None
-        self._leg.send_dtmf(digits)
+        if by is KeyWay.INBAND:
+            self._line = self._frames(key_tones(digits, self._leg.format.rate))
+        elif by is KeyWay.INFO and isinstance(self._leg, PressesByInfo):
+            self._leg.send_info_dtmf(digits)
+        else:
+            self._leg.send_dtmf(digits)
         length = KEY_MS * len(digits)
         # Who waits for one key only answers while it is still held down.
         line = Line("dtmf", digits, start, start + length - KEY_MS, over_bot)

@@ -1,7 +1,8 @@
 """What the caller says, as audio: from a synthesiser or from a file.
 
 flite is preferred where it is installed, since recognisers (and people) understand it better than
-espeak; its voices are slt, rms, awb and more. "espeak" or "espeak:en-gb" names a voice of espeak-ng.
+espeak; its voices are slt, rms, awb and more. "espeak" or "espeak:en-gb" names a voice of espeak-ng; any
+other speech engine of the server likewise, by its name and that of its voice.
 Spoken lines are brought to -24 dBov, the level of a person who holds the phone right, and begin and
 end with speech, so that delays are measured to the syllable.
 """
@@ -20,8 +21,9 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from media.tts import espeak
-from media.tts.espeak import Config as EspeakConfig
+from media.errors import MediaError
+from media.providers import known, load
+from media.tts.base import TextToSpeech
 from voicegw.errors import VoicegwError
 
 LEVEL_DBOV = -24.0
@@ -102,8 +104,9 @@ def find_voice(name: str = "") -> Speak:
     """What speaks with this voice; "" for the best that is installed. Raises VoicegwError."""
     if not name:
         name = next(voice for voice in DEFAULT_VOICES if voice.startswith("espeak") or shutil.which("flite"))
-    if name == "espeak" or name.startswith("espeak:"):
-        return _espeak(name.partition(":")[2] or "en-us")
+    engine, _, voice = name.partition(":")
+    if engine in known("tts"):
+        return _engine(engine, voice)
     if not shutil.which("flite"):
         raise VoicegwError(
             f"voice {name} is flite's, which is not installed: apt install flite, or use espeak"
@@ -112,12 +115,20 @@ def find_voice(name: str = "") -> Speak:
     listed = subprocess.run(["flite", "-lv"], capture_output=True, text=True, check=False).stdout
     voices = sorted(set(listed.partition(":")[2].split()))
     if name not in voices:
-        raise VoicegwError(f"there is no voice {name!r}; flite has {', '.join(voices)}, and there is espeak")
+        engines = " and ".join(known("tts"))
+        raise VoicegwError(
+            f"there is no voice {name!r}; flite has {', '.join(voices)}, and there is {engines}"
+        )
     return lambda text: _flite(text, name)
 
 
-def _espeak(voice: str) -> Speak:
-    engine = espeak.create(EspeakConfig(voice=voice))
+def _engine(name: str, voice: str) -> Speak:
+    provider = load("tts", name)
+    options = {"voice": voice} if voice else {}
+    try:
+        engine: TextToSpeech = provider.create(provider.config(**options))
+    except (MediaError, TypeError) as error:
+        raise VoicegwError(f"voice {name}:{voice}: {error}") from error
 
     async def speak(text: str) -> Sound:
         async with aclosing(engine.synthesize(text)) as speech:

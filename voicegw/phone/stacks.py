@@ -3,17 +3,28 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from media.impairment import Channel, Impairment
 from media.metronome import Metronome
 from sip.endpoint import IncomingCall, SipEndpoint
-from sip.rtpmedia import RtpConfig, RtpMedia
+from sip.rtpmedia import BadNetwork, RtpConfig, RtpMedia
 from sip.ua.config import SipConfig
 from voicegw.errors import StartError
+from voicegw.phone.script import LineQuality
+
+CLEAR = LineQuality()
 
 
 @asynccontextmanager
-async def phone_endpoint(stack: str) -> AsyncIterator[SipEndpoint]:
-    """An endpoint on free ports, closed with the block. Raises StartError, MissingExtra."""
-    media = RtpMedia(RtpConfig(first_port=0, last_port=0), Metronome())
+async def phone_endpoint(
+    stack: str, line: LineQuality = CLEAR, seed: str = "", metronome: Metronome | None = None
+) -> AsyncIterator[SipEndpoint]:
+    """An endpoint on free ports, closed with the block. Its packets meet what `line` says; the same `seed`
+    brings the same losses. Phones that call at the same time share a `metronome`. Raises StartError,
+    MissingExtra."""
+    media = RtpMedia(RtpConfig(first_port=0, last_port=0), metronome or Metronome())
+    if line.send is not None or line.receive is not None:
+        sent = Channel(line.send or Impairment(), f"{seed}sent")
+        media.network = BadNetwork(sent, Channel(line.receive or Impairment(), f"{seed}received"))
     # All addresses: from one bound to loopback nothing reaches another machine. Only whom we call is heard.
     config = SipConfig(host="0.0.0.0", port=0, user="phone", user_agent="voicegw phone")
     endpoint = _make(stack, config, media)

@@ -14,7 +14,7 @@ import soundfile
 from sip.endpoint import OutboundCall
 from sip.errors import CallFailed
 from tests.voicegw.phone.answering import Answering, answering
-from voicegw.phone.dial import Call, dial, prepare
+from voicegw.phone.dial import Call, Terms, dial, prepare
 from voicegw.phone.script import Expect, OverBot, Press, Say, Script
 from voicegw.phone.stacks import phone_endpoint
 
@@ -30,7 +30,7 @@ def talk(stack: str, script: Script, prepare_bot: Callable[[Answering], None] = 
         quick = replace(script, voice="espeak", turn_silence_ms=500, linger_ms=300, patience_ms=5000)
         async with answering() as far_end, phone_endpoint(stack) as phone:
             prepare_bot(far_end)
-            done = await dial(phone, OutboundCall(far_end.uri), quick, await prepare(quick), 30)
+            done = await dial(phone, OutboundCall(far_end.uri), quick, await prepare(quick), Terms(30))
             done.record.dtmf = far_end.bots[0].keys  # what arrived there
             return done
 
@@ -90,7 +90,7 @@ def test_a_call_that_takes_too_long_is_ended(stack: str) -> None:
     async def scenario() -> Call:
         async with answering() as far_end, phone_endpoint(stack) as phone:
             far_end.hangs_up = False
-            return await dial(phone, OutboundCall(far_end.uri), Script(()), {}, limit_s=1.5)
+            return await dial(phone, OutboundCall(far_end.uri), Script(()), {}, Terms(1.5))
 
     record = asyncio.run(scenario()).record
     assert record.hangup == "timeout" and record.problems == ["the call was not over after 1.5 s"]

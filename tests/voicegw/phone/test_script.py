@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from voicegw.errors import ConfigError
+from voicegw.phone.load import load
 from voicegw.phone.script import (
     Expect,
     HangUp,
@@ -16,7 +17,6 @@ from voicegw.phone.script import (
     Script,
     WaitBot,
     WaitSilence,
-    load,
 )
 
 SCENARIOS = Path(__file__).parents[3] / "config" / "scenarios"
@@ -72,6 +72,7 @@ def test_every_step_is_read(tmp_path: Path) -> None:
         expect=Expect(3, 1500, 700, 60, "bot"),
         voice="slt",
         turn_silence_ms=800,
+        name="scenario",
     )
 
 
@@ -89,7 +90,11 @@ def test_every_step_is_read(tmp_path: Path) -> None:
         ("caller:\n- dtmf: 12", 2, 'caller[0].dtmf: must be text, not 12; quote it: "12"'),
         ("caller:\n- dtmf: 1x#!", 2, "caller[0].dtmf: 'x!' is on no phone"),
         ("caller:\n- wav: none.wav", 2, "caller[0].wav: there is no file .*none.wav"),
-        ("caller:\n- say: a\n  nows: 1", 3, "caller[0].nows: unknown; there are say, over_bot_after_ms"),
+        (
+            "caller:\n- say: a\n  nows: 1",
+            3,
+            'caller[0].nows: unknown, did you mean "now"?; there are say, over_bot_after_ms',
+        ),
         ("caller:\n- pause_ms: 1\n  now: true", 3, "caller[0].now: unknown; there are pause_ms"),
         (
             "caller:\n- pause_ms: soon",
@@ -104,8 +109,16 @@ def test_every_step_is_read(tmp_path: Path) -> None:
             "caller[0]: over_bot_after_ms and now exclude",
         ),
         ("caller:\n- hangup: false", 2, "caller[0].hangup: takes no value but true"),
-        ("caller:\n- hangup\nexpects: 1", 3, "expects: unknown; there are caller, expect"),
-        ("caller:\n- hangup\nexpect:\n  latency: 3", 4, "expect.latency: unknown; there are bot_utterances"),
+        (
+            "caller:\n- hangup\nexpects: 1",
+            3,
+            "expects: unknown, did you mean .*expect.*; there are caller, expect",
+        ),
+        (
+            "caller:\n- hangup\nexpect:\n  latency: 3",
+            4,
+            "expect.latency: unknown, did you mean .*latency_ms.*; there are bot_utterances",
+        ),
         ("caller:\n- hangup\nexpect:\n  hangup: me", 4, "expect.hangup: must be bot or caller, not 'me'"),
         ("caller:\n- hangup\nexpect:\n  total_s: -1", 4, "expect.total_s: must be a whole number"),
         ("caller:\n- hangup\nexpect: 3", 3, "expect: must be a mapping"),

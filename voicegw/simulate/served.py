@@ -1,0 +1,82 @@
+"""What the server knows of a call: asked over HTTP, as anybody may (docs/interface.md)."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from voicegw.errors import VoicegwError
+
+SETTLE_S = 15.0  # recordings and rows are finished within a second or two of a call's end
+LOOK_S = 0.25
+LATEST = 1000  # calls looked through
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One call as the server kept it."""
+
+    call: Mapping[str, Any]
+    events: tuple[Mapping[str, Any], ...]
+    calls: int = 1  # how many of its calls are this one
+
+
+class Server:
+    """The HTTP interface of a voicegw. Made by `server_at`."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def call_of(self, sip_call_id: str, caller: str) -> Served:
+        """The call with this Call-ID (or, without one, the last of this caller), once it is all written.
+        Raises VoicegwError if there is none."""
+        ours = await self._finished(sip_call_id, caller)
+        for _ in range(round(SETTLE_S / LOOK_S)):
+            if ours:
+                break
+            await asyncio.sleep(LOOK_S)
+            ours = await self._finished(sip_call_id, caller)
+        else:
+            raise VoicegwError(f"the server has no finished call of {sip_call_id or caller}")
+        found = ours[0]
+        call = json.loads(await self._get(f"api/calls/{found['id']}"))
+        timeline = await self._get(f"api/calls/{found['id']}/timeline") if found["timeline"] else ""
+        events = tuple(json.loads(line) for line in timeline.splitlines())
+        return Served(call, events, len(ours))
+
+    async def _finished(self, sip_call_id: str, caller: str) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = json.loads(await self._get(f"api/calls?limit={LATEST}"))["calls"]
+        key, value = ("carrier_id", sip_call_id) if sip_call_id else ("from", caller)
+        ours = [call for call in listed if call[key] == value]
+        return ours if all(_written(call) for call in ours) else []
+
+    async def _get(self, path: str) -> str:
+        try:
+            async with self._session.get(path) as answer:
+                text = await answer.text()
+                if answer.status != 200:
+                    raise VoicegwError(f"{answer.url} answers {answer.status}: {text.strip()[:200]}")
+                return text
+        except aiohttp.ClientError as error:
+            raise VoicegwError(f"the server's HTTP interface cannot be asked: {error}") from error
+
+
+def _written(call: Mapping[str, Any]) -> bool:
+    return call["state"] == "ended" and (not call["answered_at"] or not _recorded_late(call))
+
+
+def _recorded_late(call: Mapping[str, Any]) -> bool:
+    return bool(call["recording"]) and not call["recording_state"]
+
+
+@asynccontextmanager
+async def server_at(url: str, token: str = "") -> AsyncIterator[Server]:
+    """`url` as the ready line says it: http://host:port/."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    timeout = aiohttp.ClientTimeout(total=10)
+    async with aiohttp.ClientSession(url.rstrip("/") + "/", headers=headers, timeout=timeout) as session:
+        yield Server(session)
