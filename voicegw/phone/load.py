@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dialog.flow.source import did_you_mean
-from media.impairment import Impairment
 from dialog.sentences import speakable
+from media.impairment import Impairment
 from voicegw.config.source import Path_, Settings, dotted, read
 from voicegw.errors import ConfigError, Problem
 from voicegw.phone.script import (
