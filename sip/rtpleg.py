@@ -79,8 +79,8 @@ class RtpLeg:
         self._agreement: MediaAgreement | None = None
         self._receiver: RtpReceiver | None = None
         self._sender: RtpSender | None = None
-        self._events = EventSender(8000)
-        self._digits = DigitMerger()
+        self.keys_by_info = False  # whatever was agreed
+        self._events, self._digits = EventSender(8000), DigitMerger()
         self.flows = False  # a packet has come
         self._sink: LegSink | None = None
         self._leave: Callable[[], None] | None = None
@@ -204,14 +204,10 @@ class RtpLeg:
     def send_dtmf(self, digits: str) -> None:
         """Press keys; `on_tick` rests meanwhile. Raises ValueError for what is no key."""
         keys = valid_keys(digits)
-        if self._agreement is None or self._agreement.dtmf_send_type is not None:
+        if not self.keys_by_info and (self._agreement is None or self._agreement.dtmf_send_type is not None):
             self._events.press(keys)
             return
-        self.send_info_dtmf(keys)
-
-    def send_info_dtmf(self, digits: str) -> None:
-        """Press keys by INFO whatever was agreed. Raises ValueError for what is no key."""
-        for key in valid_keys(digits):
+        for key in keys:
             self._signalling.send_info_dtmf(key, self._media.config.dtmf_press_ms)
 
     async def hangup(self, cause: HangupCause) -> None:

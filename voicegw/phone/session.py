@@ -55,8 +55,7 @@ class Happening:
 class PressesByInfo(Protocol):
     """A leg that can be told to press keys by INFO."""
 
-    def send_info_dtmf(self, digits: str) -> None:
-        """Press keys, one after the other."""
+    keys_by_info: bool
 
 
 class _Over(Exception):
@@ -236,9 +235,9 @@ class PhoneSession:
         start, over_bot = self._now, self._bot_since is not None
         if by is KeyWay.INBAND:
             self._line = self._frames(key_tones(digits, self._leg.format.rate))
-        elif by is KeyWay.INFO and isinstance(self._leg, PressesByInfo):
-            self._leg.send_info_dtmf(digits)
         else:
+            if isinstance(self._leg, PressesByInfo):
+                self._leg.keys_by_info = by is KeyWay.INFO
             self._leg.send_dtmf(digits)
         length = KEY_MS * len(digits)
         # Who waits for one key only answers while it is still held down.
