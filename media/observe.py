@@ -23,6 +23,7 @@ EventName = Literal[
     "hold",  # active: the far end has put us on hold, or is back
     "no_input",
     "dtmf",
+    "carrier",  # kind, ...: what the carrier tells besides: a machine answered, its recording, an error
     "note",  # what the dialog wants to be remembered: node, slot, intent
     "error",  # where, message: something failed and the call went on
 ]

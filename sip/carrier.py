@@ -16,9 +16,10 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from media.leg import HangupCause
+from sip.carrierrest import RestClient
 from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import SipError
-from sip.mediacore import Capabilities, MediaStreamCore, Started
+from sip.mediacore import Capabilities, MediaStreamCore
 from sip.medialine import CallControl
 
 
@@ -38,6 +39,8 @@ class WebRequest:
     url: str  # the public one, by which the carrier knows us; with its query
     headers: Mapping[str, str]  # names in any case
     body: bytes = b""
+    local: bool = False
+    """From this machine, and not passed on by a proxy."""
 
     @property
     def query(self) -> dict[str, str]:
@@ -119,7 +122,9 @@ class Carrier(Protocol):
     hooks: tuple[str, ...] = ()
     """Names of its webhooks; each is served at /NAME/HOOK, by GET and POST."""
     announced: bool = True
-    """Its sockets come only after a webhook, with a pass."""
+    """Its sockets come only after a webhook, with a pass. Else they may come without."""
+    client: RestClient | None = None
+    """Its REST interface, for the counters."""
     subprotocols: tuple[str, ...] = ()
     """WebSocket subprotocols that we agree to."""
 
@@ -139,9 +144,12 @@ class Carrier(Protocol):
         """Answer one of `hooks`. It may come twice, and in any order. Raises Refused."""
         raise NotImplementedError
 
-    def control(self, started: Started) -> CallControl:
+    def control(self, call: Announced, desk: Desk) -> CallControl:
         """What can be done with this call."""
         raise NotImplementedError
+
+    async def began(self, call: Announced, desk: Desk) -> None:
+        """The media of a call is here: begin a recording, say. Runs beside the call."""
 
     async def place(self, order: str, call: OutboundCall, desk: Desk) -> str:
         """Have the carrier call somebody; returns its id of the call. The webhooks that follow carry `order`

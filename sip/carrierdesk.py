@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from media.errors import MediaError
 from media.leg import CallInfo, CallLeg, Direction, HangupCause
 from media.metronome import Metronome
+from media.tasks import task_scope
 from sip.carrier import Announced, Carrier, Refused
 from sip.endpoint import CallProgress, OnCall, OnProgress, OutboundCall
 from sip.errors import CallFailed
 from sip.mediacore import Started
-from sip.medialine import CallControl, StreamConfig
+from sip.medialine import StreamConfig
 from sip.mediastream import MediaStreamLeg
 from sip.streamtoken import BadToken, StreamTokens
 
@@ -164,13 +166,13 @@ class CarrierDesk:
             leg.disconnected()
             return
         started = leg.started.result()
-        control = self._carrier.control(started)
         if announced is not None and announced.call_id and announced.call_id != started.call_id:
             self.stats.sockets_refused += 1
             log.warning("media socket of another call", extra={"carrier": self._carrier.name})
             leg.disconnected()
             return
         call = _merged(announced, started)
+        control = self._carrier.control(call, self)
         order = self._orders.get(call.order) if call.order else None
         if call.order and order is None:  # given up meanwhile
             await control.hangup(HangupCause.CANCELLED)
@@ -178,22 +180,29 @@ class CarrierDesk:
             return
         self._legs[started.call_id] = leg
         try:
-            await (self._inbound(leg, call, control) if order is None else self._outbound(leg, call, order))
+            async with task_scope() as start:
+                start(self._began(call), "began")
+                out = None if order is None else order.call
+                leg.adopt(self._info(call, out.call_id if out else secrets.token_hex(8), out), control)
+                await (self._inbound(leg) if order is None else self._outbound(leg, order))
         finally:
             self._legs.pop(started.call_id, None)
 
-    async def _inbound(self, leg: MediaStreamLeg, call: Announced, control: CallControl) -> None:
-        incoming = _StreamCall(self._info(call, secrets.token_hex(8)), leg)
-        leg.adopt(incoming.info, control)
+    async def _began(self, call: Announced) -> None:
+        try:
+            await self._carrier.began(call, self)
+        except MediaError as error:
+            log.warning("carrier refused a wish", extra={"carrier": self._carrier.name, "error": str(error)})
+            self.report(call.call_id, "error", {"message": str(error)})
+
+    async def _inbound(self, leg: MediaStreamLeg) -> None:
+        incoming = _StreamCall(leg.info, leg)
         try:
             await self._host.on_call(incoming)
         finally:
             await leg.hangup(HangupCause.REJECTED if incoming.rejected else HangupCause.NORMAL)
 
-    async def _outbound(self, leg: MediaStreamLeg, call: Announced, order: _Order) -> None:
-        leg.adopt(
-            self._info(call, order.call.call_id, order.call), self._carrier.control(leg.started.result())
-        )
+    async def _outbound(self, leg: MediaStreamLeg, order: _Order) -> None:
         if order.leg.done():
             await leg.hangup(HangupCause.CANCELLED)
             return

@@ -6,6 +6,7 @@ proxy makes of the request on its way says nothing. Mounted by voicegw/mount.py.
 
 import logging
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from aiohttp import web
 
@@ -18,6 +19,7 @@ from sip.mediastream import MediaStreamLeg
 
 log = logging.getLogger(__name__)
 
+FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 LARGEST_HOOK = 65_536  # bytes; webhooks are a few hundred
 
 
@@ -35,8 +37,9 @@ class CarrierMount:
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """Webhooks and sockets."""
-        base, media = f"/{self.carrier.name}", "media/{token}" if self.carrier.announced else "media"
-        yield web.get(f"{base}/{media}", self._media)
+        base = f"/{self.carrier.name}"
+        yield web.get(f"{base}/media", self._media)
+        yield web.get(f"{base}/media/{{token}}", self._media)
         for hook in self.carrier.hooks:
             yield web.route("*", f"{base}/{hook}", self._hook)
 
@@ -61,7 +64,8 @@ class CarrierMount:
         stats.sockets += 1
         try:
             carrier.check_socket(await self._asked(request))
-            announced = self.desk.admit(request.match_info["token"]) if carrier.announced else None
+            token = request.match_info.get("token", "")
+            announced = self.desk.admit(token) if token or carrier.announced else None
         except Refused as error:
             stats.sockets_refused += 1
             return self._refuse("media", request, error)
@@ -88,7 +92,7 @@ class CarrierMount:
             raise Refused("too long", 413)
         body = await request.read() if request.body_exists else b""
         url = f"{self._host.public_url()}{request.raw_path}"
-        return WebRequest(request.method, url, request.headers, body)
+        return WebRequest(request.method, url, request.headers, body, _is_local(request))
 
     def _refuse(self, what: str, request: web.Request, error: Refused) -> web.Response:
         log.warning(
@@ -101,3 +105,12 @@ class CarrierMount:
             },
         )
         return web.Response(status=error.status, text="Refused.\n")
+
+
+def _is_local(request: web.Request) -> bool:
+    if any(name in request.headers for name in FORWARDED):
+        return False
+    try:
+        return ip_address((request.remote or "").split("%")[0]).is_loopback
+    except ValueError:
+        return False

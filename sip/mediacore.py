@@ -129,15 +129,19 @@ class MediaStreamCore(Protocol):
 
     def mark(self, name: str) -> Message | None:
         """Ask to be told when all audio so far was played: `Marked(name)` comes back."""
+        return None
 
     def clear(self) -> Message | None:
         """Make the far end forget the audio that it has not played yet."""
+        return None
 
     def keys(self, digits: str) -> Message | None:
         """Press keys towards the far end."""
+        return None
 
     def goodbye(self, cause: HangupCause) -> Message | None:
         """Last words before we close the socket."""
+        return None
 
 
 # What a carrier can do

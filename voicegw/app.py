@@ -30,6 +30,7 @@ from voicegw import dialapi, dialplan
 from voicegw.archive import Archive
 from voicegw.callbacks import Callbacks
 from voicegw.calls import CallManager, CallParts, NewDialog
+from voicegw.carriers import Carriers
 from voicegw.config import Config
 from voicegw.config.model import Engine, SipStack
 from voicegw.dialapi import DialApi
@@ -61,6 +62,7 @@ class App:
         self.calls: CallManager
         self.sip: SipEndpoint
         self.dialer: Dialer
+        self.carriers: Carriers
         self.http: HttpServer
 
     async def __aenter__(self) -> Self:
@@ -147,6 +149,9 @@ class App:
         """Open the doors."""
         metronome = Metronome(self.metrics.late.observe)
         self.sip = _endpoint(self._config, _rtp_media(self._config, metronome))
+        self.carriers = Carriers(self._config, self.calls, metronome)
+        self._stack.push_async_callback(self.carriers.close)
+        self.carriers.watch(self.metrics)
         await self._bind()
         await self._outbound()
         self._stack.push_async_callback(self.sip.close)
@@ -162,14 +167,15 @@ class App:
             http = self._config.http
             raise StartError(f"http: {_no_listener(error, 'http', http.host, http.port)}") from error
         self._stack.push_async_callback(self.http.close)
+        self.carriers.own_url = self.http.url
 
     def _mounts(self) -> list[Mount]:
         """Parts with web requests of their own."""
-        return [DialApi(self.dialer)]
+        return [DialApi(self.dialer), *self.carriers.mounts]
 
     def _ways(self) -> dict[str, WayOut]:
         """What can place calls, by the names that `outbound.routes` uses."""
-        return {"sip": self.sip}
+        return {"sip": self.sip, **self.carriers.ways}
 
     async def _outbound(self) -> None:
         """What places calls, and tells of them. Raises StartError for routes that lead nowhere."""

@@ -172,6 +172,7 @@ class CallManager:
         """Connect and run, keeping the journal. Its final state is told here and nowhere else."""
         outcome = Outcome(HangupCause.INTERNAL)
         async with self._journals.open(call.info, call.flow) as journal:
+            call.journal = journal
             try:
                 outcome = await self._run(connect, call, journal)
             except asyncio.CancelledError:  # we are told to stop

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from media.leg import CallInfo, CallLeg
+from media.observe import CallObserver
 from media.session import CallSession
 
 
@@ -21,6 +22,7 @@ class LiveCall:
     answered_at: float | None = None  # loop time
     leg: CallLeg | None = field(default=None, repr=False)
     session: CallSession | None = field(default=None, repr=False)
+    journal: CallObserver | None = field(default=None, repr=False)
 
 
 class LiveCalls:
@@ -39,6 +41,11 @@ class LiveCalls:
     def find(self, call_id: str) -> LiveCall | None:
         """The call of that id."""
         return self._calls.get(call_id)
+
+    def of_carrier(self, carrier_id: str) -> LiveCall | None:
+        """The call that its carrier calls so."""
+        mine = (c for c in self if carrier_id in {c.info.carrier_id, c.leg.info.carrier_id if c.leg else ""})
+        return next(mine, None)
 
     def __contains__(self, call_id: str) -> bool:
         return call_id in self._calls

@@ -19,6 +19,7 @@ from recordings.calllog import Config as TimelineConfig
 from recordings.recorder import Config as RecordingConfig
 from sip.rtpmedia import RtpConfig
 from sip.ua.config import SipConfig
+from voicegw.config.carriers import CarriersConfig
 from voicegw.config.outbound import OutboundConfig
 from voicegw.storage.engine import Config as StorageConfig
 
@@ -164,6 +165,7 @@ class Config:
     http: HttpConfig = HttpConfig()
     routing: Routing = field(default_factory=Routing)
     outbound: OutboundConfig = field(default_factory=OutboundConfig)
+    carriers: CarriersConfig = CarriersConfig()
     stt: Engine = _engine("stt", "pocketsphinx")
     """Speech to text."""
     tts: Engine = _engine("tts", "espeak")

@@ -1,0 +1,148 @@
+"""Requests to a carrier: time-outs, retries, one kind of error.
+
+What may be repeated is: everything where the carrier says that it did nothing (no connection, 429, 503), and
+besides, after a time-out or a 5xx, what does the same twice (`again`): a hang-up, but not a new call.
+"""
+
+import asyncio
+import json
+import logging
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp import ClientTimeout
+
+from media.errors import MediaError
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_S = 0.25  # then twice that: somebody is on the phone meanwhile
+LONGEST_WAIT_S = 2.0
+CONNECT_S = 3.0
+
+
+class CarrierError(MediaError):
+    """A carrier refused a request, or could not be reached. `status` 0: it could not; `code` is its own."""
+
+    def __init__(self, message: str, status: int = 0, code: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+@dataclass(slots=True)
+class RestStats:
+    """Requests to one carrier."""
+
+    requests: int = 0
+    retries: int = 0
+    refused: int = 0  # 4xx
+    failed: int = 0  # 5xx, time-outs, no connection; after all retries
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the carrier says."""
+
+    status: int
+    body: Mapping[str, Any]  # of the JSON object; else empty
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestConfig:
+    """How patient we are."""
+
+    timeout_s: float = 8.0  # for one attempt
+    tries: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request. `form` or `body` (JSON), not both."""
+
+    method: str
+    url: str
+    form: Sequence[tuple[str, str]] | None = None
+    body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] | None = None
+    again: bool = False  # does the same if it is repeated
+
+
+class RestClient:
+    """One carrier's HTTP interface. Belongs to one loop."""
+
+    def __init__(self, name: str, config: RestConfig, auth: tuple[str, str] | None = None) -> None:
+        """`auth`: user and password (Basic)."""
+        self._name, self._config = name, config
+        self._auth = f"Basic {b64encode(':'.join(auth).encode()).decode()}" if auth is not None else ""
+        self._session: aiohttp.ClientSession | None = None
+        self.stats = RestStats()
+
+    async def ask(self, ask: Ask) -> Answer:
+        """Raises CarrierError only if no answer came; what a 4xx means is the caller's business."""
+        self.stats.requests += 1
+        wait = FIRST_WAIT_S
+        for left in range(self._config.tries - 1, -1, -1):
+            answer, error = await self._try(ask)
+            if answer is not None and answer.status < 500 and answer.status != 429:
+                self.stats.refused += answer.status >= 400
+                return answer
+            if not left or not self._may_repeat(ask, answer, error):
+                break
+            self.stats.retries += 1
+            await asyncio.sleep(wait)
+            wait = min(LONGEST_WAIT_S, 2 * wait)
+        self.stats.failed += 1
+        if answer is not None:
+            return answer
+        raise CarrierError(f"{self._name} cannot be reached: {error}")
+
+    def log_failure(self, what: str, call_id: str, error: CarrierError) -> None:
+        """Say that something could not be done which nobody waits for."""
+        log.warning(
+            "carrier request failed", extra={"what": what, "carrier_id": call_id, "error": str(error)}
+        )
+
+    async def close(self) -> None:
+        """Close connections. Idempotent."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @staticmethod
+    def _may_repeat(ask: Ask, answer: Answer | None, error: str) -> bool:
+        if answer is not None:
+            return ask.again or answer.status in {429, 503}
+        return ask.again or error.startswith("no connection")
+
+    async def _try(self, ask: Ask) -> tuple[Answer | None, str]:
+        if self._session is None:
+            timeout = ClientTimeout(total=self._config.timeout_s, connect=CONNECT_S)
+            self._session = aiohttp.ClientSession(timeout=timeout)
+        headers = dict(ask.headers or {})
+        if self._auth:
+            headers["Authorization"] = self._auth
+        data = aiohttp.FormData(list(ask.form), charset="utf-8") if ask.form is not None else None
+        try:
+            async with self._session.request(
+                ask.method, ask.url, data=data, json=ask.body, headers=headers, allow_redirects=False
+            ) as response:
+                text = await response.text(errors="replace")
+                return Answer(response.status, _object(text), text), ""
+        except aiohttp.ClientConnectorError as error:
+            return None, f"no connection: {error.os_error.strerror or error.os_error}"
+        except TimeoutError:
+            return None, f"no answer within {self._config.timeout_s:g} s"
+        except aiohttp.ClientError as error:
+            return None, f"{type(error).__name__}: {error}"
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,15 @@
+"""Settings of carriers whose calls come over a media socket (docs/carriers.md)."""
+
+from dataclasses import dataclass
+
+from sip.medialine import StreamConfig
+from sip.twiliocarrier import TwilioConfig
+
+
+@dataclass(frozen=True, slots=True)
+class CarriersConfig:
+    """Carriers whose calls come over a media socket: see docs/carriers.md. They must reach this server:
+    `http.public_url`."""
+
+    stream: StreamConfig = StreamConfig()
+    twilio: TwilioConfig = TwilioConfig()
