@@ -2,17 +2,21 @@
 
 `put` on arrival, `get` when audio is due. A packet is known by its sequence number, its place in time
 by its timestamp: a lost packet and a pause of a sender that suppresses silence both leave a gap in the
-timestamps, which is waited out; only the former counts as lost. The delay adapts: it grows by a packet
-when the buffer runs dry in mid-speech, and shrinks when it was not needed for some seconds.
+timestamps, which is waited out; only the former counts as lost.
+
+The delay follows the line (media/delay.py): it grows at once to what 97 % of the packets need, and by a
+packet when the buffer runs dry in mid-speech; it shrinks a packet at a time once it was not needed for
+seconds. What is waiting beyond that, or is missing to it, is `excess`: whoever plays the audio takes it
+out, or puts it in, where nobody hears it. Far too much (a burst after a stall) is dropped here.
 Sequence numbers: RFC 3550, section A.1. Times in ticks of the RTP clock.
 """
 
+from media.delay import DelayMeter
 from media.rtp import ReceptionStats
 
 JUMP = 100  # packets: further from the last one means that the sender has started anew
 CAPACITY = 64  # packets: 200 ms of the smallest in use (5 ms), and some events
-WINDOW = 100  # `get`s, 2 s: the buffer was too deep if it never was lower than needed in that time
-CALM = 5  # windows without running dry, after which a delay that has grown shrinks by a packet
+CALM = 100  # packets, 2 s, in which the delay was deeper than needed: then it shrinks by one
 REMEMBERED = 256  # lost packets that may still turn up
 
 
@@ -23,8 +27,10 @@ class JitterBuffer:
         """`min_ms` is the delay to begin with; over `max_ms` the oldest packets are dropped."""
         self._stats = stats
         self._min, self._max = clock * min_ms // 1000, clock * max_ms // 1000
-        self._depth = self._min  # ticks to collect before the first packet leaves
-        self._packets: dict[int, tuple[int, bytes, int]] = {}  # timestamp, payload, ticks
+        self._depth = self._min  # ticks of delay aimed at
+        self._meter = DelayMeter(clock, self._max)
+        self._calm = 0  # packets since the depth was too small, or was changed
+        self._packets: dict[int, tuple[int, bytes, int, int]] = {}  # timestamp, payload, ticks, kind
         self._waiting = 0  # ticks of audio in `_packets`
         self._fresh = True  # no packet of this source yet
         self._played = False  # a packet of this source has left
@@ -34,10 +40,10 @@ class JitterBuffer:
         self._highest = 0
         self._position = 0  # timestamp due
         self._lost: dict[int, None] = {}  # in order of loss
-        self._lowest = self._max  # ticks waiting, since the window began
-        self._gets = self._calm = 0
         self.missing = 0
         """After `get` returned None: how many ticks have no audio."""
+        self.kind = 0
+        """After `get` returned a payload: its payload type."""
 
     @property
     def waiting(self) -> int:
@@ -49,34 +55,33 @@ class JitterBuffer:
         """Ticks of delay aimed at."""
         return self._depth
 
-    def put(self, sequence: int, timestamp: int, payload: bytes, ticks: int) -> None:
+    @property
+    def excess(self) -> float:
+        """Ticks by which the delay is longer than aimed at; negative: shorter. 0 while that is not known."""
+        depth = self._meter.depth
+        return 0.0 if depth is None or self._filling else depth - self._depth
+
+    def moved(self, ticks: int) -> None:
+        """The player has put in `ticks` of audio of its own (or, negative, has left some out)."""
+        self._meter.moved(ticks)
+
+    def put(
+        self, sequence: int, timestamp: int, payload: bytes, ticks: int, now: float, kind: int = 0
+    ) -> None:
         """Take a packet that plays for `ticks`. With 0 it is no audio (a telephone event, comfort
-        noise), yet has its place in the sequence."""
-        if self._fresh:
-            self._fresh = False
-            self._next = self._highest = extended = sequence
-        else:
-            extended = self._highest + ((sequence - self._highest + 0x8000 & 0xFFFF) - 0x8000)
-            if not -JUMP < extended - self._highest < JUMP:
-                self._stats.resets += 1
-                self.reset()
-                self._fresh = False
-                self._next = self._highest = extended = sequence
-            elif extended < self._next:
-                if not self._useful(extended):
-                    return
-            elif extended in self._packets:
-                self._stats.duplicate += 1
-                return
-            elif extended > self._highest:
-                self._highest = extended
+        noise), yet has its place in the sequence. `now` in seconds of any clock."""
+        extended = self._place(sequence)
+        if extended is None:
+            return
         if self._dry:
             self._learn(timestamp, ticks)
         if not ticks and self._filling and extended == self._next:
             self._next += 1  # nothing waits for it
             return
-        self._packets[extended] = (timestamp, payload, ticks)
+        self._packets[extended] = (timestamp, payload, ticks, kind)
         self._waiting += ticks
+        if ticks:
+            self._measure(timestamp, ticks, now, newest=extended == self._highest)
         if self._waiting > self._max or len(self._packets) > CAPACITY:
             self._catch_up()
 
@@ -86,13 +91,12 @@ class JitterBuffer:
         self.missing = need
         if self._filling and not self._filled():
             return None
-        self._watch()
         while packets:
             packet = packets.get(self._next)
             if packet is None:
                 self._skip_lost()
                 packet = packets[self._next]
-            timestamp, payload, ticks = packet
+            timestamp, payload, ticks, kind = packet
             gap = (timestamp - self._position + 0x80000000 & 0xFFFFFFFF) - 0x80000000
             # A gap is waited out only while that does not make the delay longer than it should be:
             # so a sender with wrong timestamps is heard too, and a delay too long shrinks in pauses.
@@ -105,12 +109,21 @@ class JitterBuffer:
             if ticks:
                 self._waiting -= ticks
                 self._position = timestamp + ticks & 0xFFFFFFFF
+                self.kind = kind
                 return payload
             if self._waiting <= self._depth:
                 self._position = self._position + need & 0xFFFFFFFF
                 return None  # an event takes the place of audio for one packet time
         self._filling = self._dry = True
+        self._meter.forget_depth()
         return None
+
+    def peek(self) -> bytes | None:
+        """The first payload that is waiting, whatever its turn: the repair of the packet before it may be in
+        it."""
+        if not self._packets:
+            return None
+        return self._packets[min(self._packets)][1]
 
     def reset(self) -> None:
         """Forget all packets: another source speaks now."""
@@ -119,6 +132,48 @@ class JitterBuffer:
         self._waiting = 0
         self._fresh = self._filling = True
         self._played = self._dry = False
+        self._meter.forget_depth()
+
+    def _place(self, sequence: int) -> int | None:
+        """The packet's extended sequence number; None: it is too late, or known."""
+        if self._fresh:
+            return self._begin(sequence)
+        extended = self._highest + ((sequence - self._highest + 0x8000 & 0xFFFF) - 0x8000)
+        if not -JUMP < extended - self._highest < JUMP:
+            self._stats.resets += 1
+            self.reset()
+            return self._begin(sequence)
+        if extended < self._next:
+            if not self._useful(extended):
+                return None
+            self._stats.reordered += 1
+        elif extended in self._packets:
+            self._stats.duplicate += 1
+            return None
+        elif extended > self._highest:
+            self._highest = extended
+        else:
+            self._stats.reordered += 1
+        return extended
+
+    def _begin(self, sequence: int) -> int:
+        self._fresh = False
+        self._next = self._highest = sequence
+        return sequence
+
+    def _measure(self, timestamp: int, ticks: int, now: float, *, newest: bool) -> None:
+        """What this arrival says about the delay needed, and about the delay there is."""
+        meter = self._meter
+        longer = meter.arrived(timestamp, now)
+        if newest and not self._filling:
+            meter.waits(self._waiting + longer)
+        wanted = int(min(max(meter.spread + ticks, self._min), self._max - 2 * ticks))
+        self._calm += 1
+        if wanted > self._depth:
+            self._depth, self._calm = wanted, 0
+        elif self._calm >= CALM and self._depth > wanted:
+            self._depth = max(wanted, self._depth - ticks)
+            self._calm = 0
 
     def _filled(self) -> bool:
         """Whether enough is waiting to begin; then begin with the first."""
@@ -128,7 +183,6 @@ class JitterBuffer:
         self._position = self._packets[self._next][0]
         self._filling = self._dry = False
         self._played = True
-        self._lowest, self._gets = self._max, 0
         return True
 
     def _useful(self, extended: int) -> bool:
@@ -158,7 +212,7 @@ class JitterBuffer:
         """The buffer had run dry: if this packet follows without a pause, the delay was too short."""
         self._dry = False
         if ticks and timestamp == self._position:
-            self._depth = min(self._depth + ticks, self._max // 2)
+            self._depth = max(self._depth, min(self._depth + ticks, self._max - 2 * ticks))
             self._calm = 0
 
     def _catch_up(self) -> None:
@@ -167,26 +221,11 @@ class JitterBuffer:
             self._skip_lost()
             self._drop()
         self._played, self._filling = True, False
+        self._meter.forget_depth()
 
     def _drop(self) -> None:
-        timestamp, _, ticks = self._packets.pop(self._next)
+        timestamp, _, ticks, _ = self._packets.pop(self._next)
         self._next += 1
         self._waiting -= ticks
         self._position = timestamp + ticks & 0xFFFFFFFF
         self._stats.discarded += ticks > 0
-
-    def _watch(self) -> None:
-        """Shorten the delay where it was longer than needed all through a window."""
-        self._lowest = min(self._lowest, self._waiting)
-        self._gets += 1
-        if self._gets < WINDOW:
-            return
-        due = self._packets.get(self._next)
-        if due is not None and due[2]:
-            self._calm += 1
-            if self._calm >= CALM and self._depth > self._min:
-                self._depth = max(self._min, self._depth - due[2])
-                self._calm = 0
-            if self._lowest >= self._depth + due[2]:
-                self._drop()
-        self._lowest, self._gets = self._max, 0

@@ -84,14 +84,20 @@ class ReceptionStats:
     bytes: int = 0  # of payload
     lost: int = 0  # never came
     late: int = 0  # came after their turn
+    reordered: int = 0  # overtaken by a later one, yet in time
     duplicate: int = 0
     discarded: int = 0  # dropped to catch up
     wrong_type: int = 0  # a payload type that was not agreed on
     garbage: int = 0  # not RTP
     foreign: int = 0  # from an address that we do not listen to
     rtcp: int = 0
+    concealed: int = 0  # frames that were made up
+    noise: int = 0  # comfort noise
+    shortened: int = 0  # times that sound was left out to shorten the delay
+    lengthened: int = 0  # times that sound was put in to lengthen it
     resets: int = 0  # new source, or a jump in its numbers
     jitter_ms: float = 0.0  # RFC 3550, A.8: smoothed deviation of transit times
+    depth_ms: float = 0.0  # delay that the jitter buffer aims at
 
 
 class JitterMeter:

@@ -34,6 +34,20 @@ class Turn:
     interrupted: bool = False  # the caller: spoke over the bot; the bot: was cut
 
 
+def quality_text(events: Iterable[Event]) -> str:
+    """How good the line was, by its last `media` event; "" if nobody measured."""
+    measured = [event.fields for event in events if event.name == "media"]
+    last = measured[-1] if measured else {}
+    parts = []
+    for way, word in (("received", "from the caller"), ("sent", "to the caller")):
+        if (score := last.get(f"{way}_mos")) is not None:
+            loss, jitter = last.get(f"{way}_loss_percent"), last.get(f"{way}_jitter_ms")
+            parts.append(f"{word} {score} ({loss} % lost, jitter {jitter} ms)")
+    if (trip := last.get("round_trip_ms")) is not None:
+        parts.append(f"round trip {trip} ms")
+    return ", ".join(parts)
+
+
 class Conversation:
     """Turns of one call, by time."""
 

@@ -4,8 +4,8 @@
 fails changes nothing: the call goes on with the last agreement.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from media.codecs import Codec
 from sip.errors import LocalProtocolError, RemoteProtocolError
@@ -20,6 +20,7 @@ from sip.sdp import (
 )
 
 FIRST_DYNAMIC = 96  # RFC 3551, section 3: 96-127 are free to use
+COMFORT_NOISE = 13  # RFC 3389, for codecs with a clock of 8 kHz
 DTMF_TYPE = 101  # what the whole trade uses; also a hint to peers that look at no rtpmap
 EVENTS = "0-15"  # RFC 4733: 0-9, *, #, A-D
 PTIMES = range(10, 121)  # ms; what lies outside is treated as not said
@@ -43,6 +44,10 @@ class MediaAgreement:
     direction: MediaDirection  # ours
     comfort_noise_types: frozenset[int] = frozenset({13})
     srtp: SrtpKeys | None = None  # None: plain RTP
+    comfort_noise: bool = False  # the far end takes it from us (type 13)
+    others: Mapping[int, Codec] = field(default_factory=dict)  # further types under which audio may come
+    rtcp_port: int = 0  # where reports go to
+    rtcp_mux: bool = False  # RFC 5761: reports come and go beside the audio, on its port
 
     @property
     def on_hold(self) -> bool:
@@ -117,7 +122,7 @@ class OfferAnswer:
         events = []
         if agreement.dtmf_send_type is not None:
             events = [RtpMap(agreement.dtmf_send_type, "telephone-event", agreement.dtmf_clock)]
-        ours = self._section(maps, events, agreement.ptime_ms, agreement.direction)
+        ours = self._section(maps, events, agreement.ptime_ms, agreement.direction, mux=agreement.rtcp_mux)
         ours = replace(ours, protocol=theirs.protocol, attributes=(*keys, *ours.attributes))
         # RFC 3264, section 6: as many m-lines as in the offer, in its order; port 0 refuses.
         media = tuple(
@@ -157,12 +162,20 @@ class OfferAnswer:
         return replace(self._local, version=version, media=media)
 
     def _section(
-        self, maps: list[RtpMap], events: list[RtpMap], ptime_ms: int, direction: MediaDirection
+        self,
+        maps: list[RtpMap],
+        events: list[RtpMap],
+        ptime_ms: int,
+        direction: MediaDirection,
+        *,
+        mux: bool = True,
     ) -> MediaDescription:
         attributes = [str(m) for m in maps]
         for event in events:
             attributes += [str(event), f"fmtp:{event.payload_type} {EVENTS}"]
         attributes.append(f"ptime:{ptime_ms}")
+        if mux:
+            attributes.append("rtcp-mux")
         formats = tuple(str(m.payload_type) for m in [*maps, *events])
         return MediaDescription("audio", self._port, "RTP/AVP", formats, "", tuple(attributes), direction)
 
@@ -193,7 +206,20 @@ class OfferAnswer:
             ptime_ms=_ptime(theirs),
             direction=_direction(theirs, wanted),
             comfort_noise_types=frozenset({13} | {m.payload_type for m in maps if m.name.upper() == "CN"}),
+            comfort_noise=any(m.payload_type == COMFORT_NOISE for m in maps),
+            others=self._others(own_maps, codec),
+            rtcp_port=_rtcp_port(theirs),
+            rtcp_mux="rtcp-mux" in theirs.attributes,
         )
+
+    def _others(self, maps: Iterable[RtpMap], codec: Codec) -> dict[int, Codec]:
+        """Types of our own list that a sender may switch to at any time (RFC 3264, 6.1)."""
+        return {
+            m.payload_type: c
+            for m in maps
+            for c in self._codecs
+            if c is not codec and c.rate == codec.rate and c.clock == codec.clock and _same(m, c)
+        }
 
     def _common(self, maps: Sequence[RtpMap]) -> tuple[Codec, RtpMap]:
         for codec in self._codecs:
@@ -222,6 +248,14 @@ def _number(codecs: Sequence[Codec]) -> list[int]:
     """Payload types: static ones, and dynamic ones counted from 96 around the telephone events."""
     free = (t for t in range(FIRST_DYNAMIC, 128) if not DTMF_TYPE <= t < DTMF_TYPE + len(codecs))
     return [c.payload_type if c.payload_type is not None else next(free) for c in codecs]
+
+
+def _rtcp_port(media: MediaDescription) -> int:
+    """RFC 3605's attribute, else the port after the audio's."""
+    text = (media.attribute("rtcp") or "").partition(" ")[0]
+    if text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536:
+        return int(text)
+    return media.port + 1
 
 
 def _ptime(media: MediaDescription) -> int:

@@ -9,7 +9,6 @@ The endpoint signals and tells the leg: `offer`, `answer`, `accept` for descript
 
 import asyncio
 import logging
-import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,16 +16,20 @@ from typing import Protocol
 
 from dialog.types import Transfer
 from media.codecs import Codec
-from media.dtmf import DigitMerger, EventSender, valid_keys
+from media.dtmf import DigitMerger, valid_keys
 from media.frames import AudioFormat, AudioFrame
 from media.leg import CallInfo, HangupCause, LegSink
+from media.quality import CallQuality
 from media.rtp import RtpSource
-from media.rtpstream import FRAME_MS, ReceiveTypes, RtpReceiver, RtpSender
+from media.rtpstream import FRAME_MS
 from sip.errors import LocalProtocolError
 from sip.latch import Latch
 from sip.offer import MediaAgreement, OfferAnswer
+from sip.patience import Patience
+from sip.rtcp import Reports
 from sip.rtpmedia import MediaStats, RtpMedia
 from sip.rtpsocket import RtpSocket
+from sip.rtpstreams import Streams
 from sip.sdes import Sdes, SrtpPolicy
 from sip.sdp import MediaDirection
 
@@ -71,16 +74,16 @@ class RtpLeg:
         self.info, self._media, self._signalling = info, media, signalling
         self.stats = MediaStats()
         self._latch = Latch(peer_host, media.trusted)
-        self._socket = RtpSocket(media, self._latch, self.stats, self._packet)
+        self._socket = RtpSocket(media, self._latch, self.stats, self._packet, self._report)
         self.port = self._socket.port
         self._sdp = OfferAnswer(host, self.port, codecs or media.codecs, RANDOM.getrandbits(31))
         # 15 bits of sequence: RFC 3711, 3.3.1, so that a loss at the start hides no wrap-around.
         self._source = RtpSource(RANDOM.getrandbits(32), RANDOM.getrandbits(15), RANDOM.getrandbits(32))
+        self._reports = Reports(self._source, self.stats, self._socket.send_report)
         self._agreement: MediaAgreement | None = None
-        self._receiver: RtpReceiver | None = None
-        self._sender: RtpSender | None = None
+        self._streams: Streams | None = None
         self.keys_by_info = False  # whatever was agreed
-        self._events, self._digits = EventSender(8000), DigitMerger()
+        self._digits = DigitMerger()
         self.flows = False  # a packet has come
         self._sink: LegSink | None = None
         self._leave: Callable[[], None] | None = None
@@ -89,11 +92,9 @@ class RtpLeg:
         self._format = AudioFormat()
         self._pts = 0  # samples reported
         self._skipped = 0  # periods of the metronome that were made up for
-        self._idle = 0  # packet times without any RTP
         self._silence = b""  # a frame of it
         self._on_hold = False
-        self._patience = _beats(media.config.inactivity_s)
-        self._hold_patience = _beats(media.config.hold_s)
+        self._patience = Patience(media.config)
 
     # Descriptions: called by the endpoint
 
@@ -129,28 +130,22 @@ class RtpLeg:
 
     def _apply(self, new: MediaAgreement) -> MediaAgreement:
         old, self._agreement = self._agreement, new
-        types = ReceiveTypes(new.receive_types, new.dtmf_receive_types, new.comfort_noise_types)
-        config = self._media.config
-        if self._receiver is None or old is None or old.codec is not new.codec:
-            jitter_ms = (config.jitter_min_ms, config.jitter_max_ms)
-            self._receiver = RtpReceiver(new.codec, types, self.stats.received, jitter_ms)
+        if self._streams is None:
+            self._streams = Streams(self._media.config, self._source, self.stats, new)
         else:
-            self._receiver.expect(types)
-        sending = (new.codec, new.send_type, new.ptime_ms)
-        if old is None or sending != (old.codec, old.send_type, old.ptime_ms):
-            self._sender = RtpSender(new.codec, self._source, new.send_type, new.ptime_ms)
-        if old is None or old.dtmf_clock != new.dtmf_clock:
-            self._events = EventSender(new.dtmf_clock, config.dtmf_press_ms, config.dtmf_pause_ms)
+            self._streams.agree(new)
         if self._sink is None:
             self._format = AudioFormat(new.codec.rate, FRAME_MS)
             self._silence = bytes(self._format.size)
         elif old is not None and old.on_hold != new.on_hold:
             log.info("hold" if new.on_hold else "resumed", extra={"call_id": self.info.call_id})
-            self._receiver.restart()
+            self._streams.receiver.restart()
         self._on_hold = new.on_hold
         self._socket.encrypt(new.srtp)
         self._latch.agree(new.host, new.port)
-        self._idle = 0
+        self._reports.agree(new, self._streams.receiver)
+        self._socket.report_to(None if new.rtcp_mux else (new.host, new.rtcp_port))
+        self._patience.renew()
         return new
 
     # The far end, as told by the endpoint
@@ -166,6 +161,10 @@ class RtpLeg:
     def discard(self) -> None:
         """The call was never answered: give the socket back. Nothing is reported."""
         self._finish(HangupCause.CANCELLED)
+
+    def quality(self) -> CallQuality:
+        """How good both directions were so far."""
+        return self._reports.quality()
 
     # CallLeg
 
@@ -204,8 +203,8 @@ class RtpLeg:
     def send_dtmf(self, digits: str) -> None:
         """Press keys; `on_tick` rests meanwhile. Raises ValueError for what is no key."""
         keys = valid_keys(digits)
-        if not self.keys_by_info and (self._agreement is None or self._agreement.dtmf_send_type is not None):
-            self._events.press(keys)
+        if not self.keys_by_info and self._streams is not None and self._streams.by_rtp:
+            self._streams.keys.press(keys)
             return
         for key in keys:
             self._signalling.send_info_dtmf(key, self._media.config.dtmf_press_ms)
@@ -230,9 +229,10 @@ class RtpLeg:
         self._closed = cause
         if self._leave is not None:
             self._leave()
+            self._reports.close(self._loop.time())
         self._socket.close()
-        if self._receiver is not None:
-            self._receiver.update_stats()
+        if self._streams is not None:
+            self._streams.receiver.update_stats()
         if self._sink is not None:
             self._sink.on_closed(cause)
 
@@ -242,17 +242,21 @@ class RtpLeg:
         self._hangup(HangupCause.INTERNAL)
 
     def _plausible(self, data: bytes) -> bool:
-        return self._receiver is not None and self._receiver.plausible(data)
+        return self._streams is not None and self._streams.receiver.plausible(data)
 
     def _packet(self, data: bytes) -> None:
-        receiver = self._receiver
-        assert receiver is not None
+        assert self._streams is not None
         self.flows = True
         if not self._on_hold:
-            self._idle = 0
-        digit = receiver.datagram(data, self._loop.time())
+            self._patience.renew()
+        digit = self._streams.receiver.datagram(data, self._loop.time())
         if digit is not None:
             self._pressed("rtp", digit)
+
+    def _report(self, data: bytes) -> None:
+        if not self._on_hold:
+            self._patience.renew()  # a phone that is muted may send nothing but these
+        self._reports.received(data, self._loop.time())
 
     def _pressed(self, path: str, digit: str) -> None:
         if self._sink is None or self._closed is not None:
@@ -261,47 +265,37 @@ class RtpLeg:
             self._sink.on_dtmf(digit)
 
     def _receive_tick(self) -> None:
-        sink, receiver = self._sink, self._receiver
-        assert sink is not None and receiver is not None
+        sink, streams = self._sink, self._streams
+        assert sink is not None and streams is not None
         if self._media.metronome.late > LATE_S:
             self._socket.drain()
             if self._closed is not None:
                 return  # by what was read
-        self._idle += 1
-        if self._idle > (self._hold_patience if self._on_hold else self._patience):
+        if self._patience.ends(on_hold=self._on_hold, noisy=streams.receiver.noisy):
             log.warning("no RTP, ending the call", extra={"call_id": self.info.call_id})
             self._hangup(HangupCause.MEDIA_TIMEOUT)
             return
         # On hold the person is away: music and the like are not for the bot's ears.
-        pcm = self._silence if self._on_hold else receiver.frame()
+        pcm = self._silence if self._on_hold else streams.receiver.frame()
         frame = AudioFrame(pcm, self._format.rate, self._pts)
         self._pts += len(pcm) // 2
         sink.on_audio(frame)
 
     def _send_tick(self) -> None:
-        sink, sender, agreement = self._sink, self._sender, self._agreement
-        assert sink is not None and sender is not None and agreement is not None
+        sink, streams, agreement = self._sink, self._streams, self._agreement
+        assert sink is not None and streams is not None and agreement is not None
+        self._reports.tick(self._loop.time())
         while self._skipped < self._media.metronome.skipped:
             self._skipped += 1
-            sender.pause()  # RFC 3550, section 5.1: timestamps follow the clock, also where nothing was sent
+            # RFC 3550, section 5.1: timestamps follow the clock, also where nothing was sent.
+            streams.sender.pause()
         if not agreement.direction.sends:
-            sender.pause()  # nobody listens: the sink is not asked, so that nothing of it is lost
+            streams.sender.pause()  # nobody listens: the sink is not asked, so that nothing of it is lost
             return
-        if self._events.busy and agreement.dtmf_send_type is not None:
-            packets = sender.events(self._events, agreement.dtmf_send_type)
-        else:
+        if not streams.pressing:
             sink.on_tick()
             if self._closed is not None:
                 return
-            if self._outbox:
-                packets = sender.audio(self._outbox.popleft())
-            else:
-                self.stats.sent.silent += 1
-                packets = sender.silence()
-        for packet in packets:
+        pcm = self._outbox.popleft() if self._outbox and not streams.pressing else None
+        for packet in streams.outgoing(pcm):
             self._socket.send(packet)
-
-
-def _beats(seconds: float) -> float:
-    """Packet times in so many seconds; 0 stands for ever."""
-    return seconds * 1000 / FRAME_MS if seconds else math.inf

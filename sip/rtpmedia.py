@@ -30,7 +30,9 @@ class RtpConfig:
     jitter_max_ms: int = 200
     """Longest such delay; older audio is dropped. More is felt as a slow answer."""
     inactivity_s: float = 30.0
-    """Seconds without any RTP, off hold, after which the call is ended: its BYE was lost. 0: never."""
+    """Seconds without RTP or RTCP, off hold, after which the call is ended: its BYE was lost. 0: never."""
+    quiet_s: float = 300.0
+    """The same while the far end has announced that it sends no silence (comfort noise, RFC 3389)."""
     hold_s: float = 1800.0
     """Longest time on hold, 30 minutes: then nobody comes back. The dialog rests meanwhile. 0: for ever."""
     trusted_networks: tuple[str, ...] = ()
@@ -51,6 +53,9 @@ class RtpConfig:
     )
     """Ciphers in order of preference for calls that we place; of a caller's offer the first that is here too
     is taken."""
+    dtx: bool = False
+    """Send comfort noise packets instead of silence to far ends that take them (RFC 3389, G.711 only). Saves
+    bandwidth; some carriers take a silent stream for a dead one."""
     dtmf_press_ms: int = 100
     """Length of a key that we press; machines at the far end want 70 at least."""
     dtmf_pause_ms: int = 80

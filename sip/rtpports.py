@@ -47,6 +47,13 @@ class RtpPorts:
                 self._free.append(port)  # somebody else's for now
         raise PortsExhausted("no free RTP port")
 
+    def bind_next(self, port: int) -> socket.socket | None:
+        """A non-blocking socket on the port after one from `bind`, for RTCP; None if it is taken."""
+        try:
+            return self._socket(port + 1)
+        except (OSError, OverflowError):
+            return None
+
     def release(self, sock: socket.socket, now: float) -> None:
         """Close a socket from `bind`; its port rests."""
         port = sock.getsockname()[1]

@@ -1,13 +1,21 @@
-"""The UDP socket of one call: reads what the latch believes, sends to where it points."""
+"""The UDP sockets of one call: read what the latch believes, send to where it points.
+
+One carries audio, and reports (RTCP) too where both sides agreed on that; else these have the next port.
+"""
 
 import asyncio
+import logging
+import socket
 from collections.abc import Callable
 
 from media.impairment import Channel
+from media.rtp import is_rtcp
 from sip.latch import Address, Latch
 from sip.rtpmedia import MediaStats, RtpMedia
 from sip.sdes import SrtpKeys
 from sip.srtp import Srtp
+
+log = logging.getLogger(__name__)
 
 DATAGRAM = 2048  # bytes; larger ones are no audio
 
@@ -16,14 +24,22 @@ class RtpSocket:
     """Belongs to the running loop."""
 
     def __init__(
-        self, media: RtpMedia, latch: Latch, stats: MediaStats, on_packet: Callable[[bytes], None]
+        self,
+        media: RtpMedia,
+        latch: Latch,
+        stats: MediaStats,
+        on_packet: Callable[[bytes], None],
+        on_report: Callable[[bytes], None],
     ) -> None:
         """Binds a port, and drops what comes until `listen`. Raises PortsExhausted."""
         self._loop = asyncio.get_running_loop()
-        self._ports, self._latch, self._stats, self._on_packet = media.ports, latch, stats, on_packet
+        self._ports, self._latch, self._stats = media.ports, latch, stats
+        self._on_packet, self._on_report = on_packet, on_report
         self._network = media.network
         self._sock = media.ports.bind(self._loop.time())
         self.port: int = self._sock.getsockname()[1]
+        self._reports: socket.socket | None = None  # of a far end that wants them apart
+        self._reports_to: Address | None = None  # None: beside the audio
         self._plausible: Callable[[bytes], bool] | None = None
         self._srtp: Srtp | None = None
         self._open = True
@@ -43,12 +59,34 @@ class RtpSocket:
         else:
             self._srtp = Srtp(keys, self._stats.srtp)
 
+    def report_to(self, address: Address | None) -> None:
+        """Where reports go and come: another port (RFC 3550, 11), or None, beside the audio (RFC 5761)."""
+        self._reports_to = address
+        if address is not None and self._reports is None and self._open:
+            self._reports = self._ports.bind_next(self.port)
+            if self._reports is None:
+                log.info("no port for RTCP: the far end's reports are not read", extra={"port": self.port})
+            else:
+                self._loop.add_reader(self._reports.fileno(), self._report_readable)
+
     def send(self, packet: bytes) -> None:
         """Never blocks or raises; what the network refuses is counted."""
         if self._network is None:
             self._put(packet)
         else:
             self._delayed(self._network.sent, lambda: self._put(packet))
+
+    def send_report(self, packet: bytes) -> None:
+        """The same for RTCP."""
+        if not self._open:
+            return
+        protected = packet if self._srtp is None else self._srtp.protect(packet)
+        sock, target = self._reports or self._sock, self._reports_to or self._latch.target
+        try:
+            if protected is not None:
+                sock.sendto(protected, target)
+        except OSError:
+            return
 
     def _put(self, packet: bytes) -> None:
         sent = self._stats.sent
@@ -74,10 +112,13 @@ class RtpSocket:
             return
 
     def close(self) -> None:
-        """Give the port back. Idempotent."""
+        """Give the ports back. Idempotent."""
         if self._open:
             self._open = False
             self._loop.remove_reader(self._sock.fileno())
+            if self._reports is not None:
+                self._loop.remove_reader(self._reports.fileno())
+                self._reports.close()
             self._ports.release(self._sock, self._loop.time())
 
     def _readable(self) -> None:
@@ -108,13 +149,35 @@ class RtpSocket:
         if self._plausible is None:
             self._stats.early += 1
             return
-        if self._srtp is not None:  # before all else: who has no key cannot even be a new source
-            clear = self._srtp.unprotect(data)
-            if clear is None:
-                return
-            data = clear
-        if source != latch.source and not (self._plausible(data) and latch.accepts(source)):
+        clear = self._clear(data)  # before all else: who has no key cannot even be a new source
+        if clear is None:
+            return
+        now = self._loop.time()
+        if source != latch.source and not (self._plausible(clear) and latch.accepts(source, now)):
             self._stats.received.foreign += 1
             return
+        if is_rtcp(clear):
+            self._on_report(clear)
+            return
         latch.packets += 1
-        self._on_packet(data)
+        latch.heard_at = now
+        self._on_packet(clear)
+
+    def _report_readable(self) -> None:
+        assert self._reports is not None
+        try:
+            data, source = self._reports.recvfrom(DATAGRAM)
+        except OSError:
+            return
+        # Behind NAT its port is another than the SDP says; its host is the audio's.
+        if not is_rtcp(data) or not self._latch.same_host(source):
+            self._stats.received.foreign += 1
+            return
+        clear = self._clear(data)
+        if clear is not None:
+            self._reports_to = source
+            self._on_report(clear)
+
+    def _clear(self, data: bytes) -> bytes | None:
+        """A packet decrypted, where the call is encrypted; None: not to be believed."""
+        return data if self._srtp is None else self._srtp.unprotect(data)

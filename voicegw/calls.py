@@ -17,10 +17,12 @@ from media.errors import ProviderError
 from media.leg import CallInfo, CallLeg, Direction, HangupCause
 from media.session import CallSession
 from media.stt.base import SpeechToText, SttStream
+from media.tasks import task_scope
 from media.tts.base import TextToSpeech
 from media.vad.base import VoiceDetector
 from sip.endpoint import CallProgress, IncomingCall, OnProgress
 from sip.errors import CallFailed
+from voicegw.callmedia import sum_up, watch_media
 from voicegw.config.model import Limits
 from voicegw.ears import DeafEars
 from voicegw.journal import CallJournal, Journals
@@ -216,7 +218,7 @@ class CallManager:
         finally:
             call.state = "closing"
             await leg.hangup(cause)  # nothing to do unless something went wrong
-            self._count_media(leg, journal)
+            sum_up(leg, journal, self._metrics)
         return Outcome(cause, answered=True)
 
     def _crashed(self, journal: CallJournal, error: Exception) -> None:
@@ -228,6 +230,8 @@ class CallManager:
         self, leg: CallLeg, dialog: DialogEngine, call: LiveCall, journal: CallJournal
     ) -> HangupCause:
         async with AsyncExitStack() as stack:
+            start = await stack.enter_async_context(task_scope())
+            start(watch_media(leg, journal), "media watch")
             ears = await self._ears(stack, leg, dialog, journal)
             engines = Engines(self._parts.new_vad(), ears, self._parts.voice)
             session = CallSession(leg, engines, dialog, self._parts.session, journal, journal.tap)
@@ -242,13 +246,6 @@ class CallManager:
             return await stack.enter_async_context(self._parts.ears.stream(leg.format, dialog.domain))
         except ProviderError as error:
             return DeafEars(error)
-
-    def _count_media(self, leg: CallLeg, journal: CallJournal) -> None:
-        stats = getattr(leg, "stats", None)  # carriers without RTP of ours have none
-        if stats is not None:
-            fields = stats.fields()
-            self._metrics.media(fields)
-            journal.event("media", **fields)
 
     # The end
 

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from media.leg import Direction, HangupCause
 from media.observe import EventName
+from media.quality import CallQuality
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -30,8 +31,14 @@ LATENESS_BEATS = 1000  # of 5 ms: the last 5 s
 SOURCES = ("speech", "dtmf", "text")
 REJECTIONS = ("busy", "late", "draining", "not_found", "engine", "error", "gone")
 ERRORS = ("reply", "stt", "tts", "transfer", "recording", "storage", "call")
-RTP_IN = ("received", "lost", "late", "duplicate", "discarded", "wrong_type", "garbage", "foreign")
+RTP_IN = (
+    *("received", "lost", "late", "reordered", "duplicate", "discarded", "wrong_type", "garbage", "foreign"),
+    *("concealed", "noise", "shortened", "lengthened"),
+)
 SRTP = ("srtp_unauthentic", "srtp_replayed", "srtp_failed")
+WAYS = ("received", "sent")
+MOS_BUCKETS = (1.5, 2.0, 2.5, 3.0, 3.25, 3.5, 3.75, 4.0, 4.2, 4.3, 4.4)
+LOSS_BUCKETS = (0.0, 0.1, 0.3, 1, 2, 3, 5, 10, 20, 50)
 RTP_OUT = ("packets", "silent", "dropped", "errors")
 
 
@@ -86,6 +93,16 @@ class Metrics:
         self.crashes = self._counter("call_crashes", "Calls ended by a bug of ours.")
         self.rtp_in = self._counter("rtp_in_packets", "RTP packets of ended calls, by fate.", "kind")
         self.rtp_out = self._counter("rtp_out_frames", "Frames sent in ended calls, by fate.", "kind")
+        self._add_quality()
+        self._add_speech()
+        self.late = Lateness(
+            self._histogram(
+                "ticker_lateness_seconds", "How late the 20 ms ticker's beats were.", LATE_BUCKETS
+            )
+        )
+        self._announce()
+
+    def _add_speech(self) -> None:
         self.transcripts = self._counter("stt_transcripts", "Finals of the recogniser.", "rejected")
         self.stt_wait = self._histogram(
             "stt_final_seconds", "From the end of speech to the recogniser's final.", LATENCY_BUCKETS
@@ -96,12 +113,17 @@ class Metrics:
         )
         self.tts_busy = self._counter("tts_busy_seconds", "Time spent waiting for the voice.")
         self.tts_audio = self._counter("tts_audio_seconds", "Speech synthesised.")
-        self.late = Lateness(
-            self._histogram(
-                "ticker_lateness_seconds", "How late the 20 ms ticker's beats were.", LATE_BUCKETS
-            )
+
+    def _add_quality(self) -> None:
+        self.mos = self._histogram(
+            "call_mos", "Estimated opinion score of ended calls (E-model), by direction.", MOS_BUCKETS, "way"
         )
-        self._announce()
+        self.loss = self._histogram(
+            "call_loss_percent", "Packets lost in ended calls, by direction.", LOSS_BUCKETS, "way"
+        )
+        self.round_trip = self._histogram(
+            "call_round_trip_seconds", "Round trip of the network at the end of calls.", LATENCY_BUCKETS
+        )
 
     def _announce(self) -> None:
         """Series that are 0 must be there too, else the first error is no rise."""
@@ -115,6 +137,9 @@ class Metrics:
             self.rtp_out.labels(kind)
         for step in STEPS:
             self.latency.labels(step)
+        for way in WAYS:
+            self.mos.labels(way)
+            self.loss.labels(way)
 
     # Events of calls
 
@@ -153,6 +178,18 @@ class Metrics:
             self.rtp_in.labels(kind).inc(float(data.get(kind, 0)))
         for kind in RTP_OUT:
             self.rtp_out.labels(kind).inc(float(data.get(f"sent_{kind}", 0)))
+
+    def quality(self, quality: CallQuality) -> None:
+        """Of an ended call."""
+        for way, stream, score in (
+            ("received", quality.received, quality.mos_received),
+            ("sent", quality.sent, quality.mos_sent),
+        ):
+            if stream is not None and score is not None:
+                self.mos.labels(way).observe(score)
+                self.loss.labels(way).observe(stream.loss_percent)
+        if quality.round_trip_ms is not None:
+            self.round_trip.observe(quality.round_trip_ms / 1000)
 
     def ended(self, direction: Direction, cause: HangupCause, seconds: float | None) -> None:
         """A call is over; `seconds` since its answer, None if there was none."""

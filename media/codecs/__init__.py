@@ -24,6 +24,8 @@ class Codec:
     decoder: Callable[[], Coder]  # payload -> s16le PCM; cuts what is not a whole sample
     stateless: bool  # equal PCM gives an equal payload
     duration: Callable[[bytes], int] | None = None  # ticks of a payload, where that is not by its length
+    repair: Callable[[Coder, bytes], bytes] | None = None
+    """With the decoder, and the payload after a lost one: 20 ms in place of the latter."""
 
     @property
     def encoding(self) -> str:

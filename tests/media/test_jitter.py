@@ -12,19 +12,31 @@ from media.rtp import ReceptionStats
 TICKS = 160  # of a packet of 20 ms
 
 
-def buffer(min_ms: int = 40, max_ms: int = 200) -> tuple[JitterBuffer, ReceptionStats]:
+class Buffer(JitterBuffer):
+    """Its clock goes on by 20 ms with each `get`."""
+
+    now = 0.0
+
+    def arrive(self, sequence: int, timestamp: int, payload: bytes, ticks: int) -> None:
+        self.put(sequence, timestamp, payload, ticks, self.now)
+
+
+def buffer(min_ms: int = 40, max_ms: int = 200) -> tuple[Buffer, ReceptionStats]:
     stats = ReceptionStats()
-    return JitterBuffer(stats, 8000, min_ms, max_ms), stats
+    return Buffer(stats, 8000, min_ms, max_ms), stats
 
 
-def put(jitter: JitterBuffer, *numbers: int, shift: int = 0) -> None:
+def put(jitter: Buffer, *numbers: int, shift: int = 0) -> None:
     """Packets whose payload is their number; `shift` moves the timestamps."""
     for n in numbers:
-        jitter.put(n & 0xFFFF, n * TICKS + shift & 0xFFFFFFFF, str(n).encode(), TICKS)
+        jitter.arrive(n & 0xFFFF, n * TICKS + shift & 0xFFFFFFFF, str(n).encode(), TICKS)
 
 
-def get(jitter: JitterBuffer, times: int = 1) -> list[int | None]:
-    payloads = [jitter.get(TICKS) for _ in range(times)]
+def get(jitter: Buffer, times: int = 1) -> list[int | None]:
+    payloads = []
+    for _ in range(times):
+        payloads.append(jitter.get(TICKS))
+        jitter.now += 0.02
     return [None if p is None else int(p) for p in payloads]
 
 
@@ -94,7 +106,7 @@ def test_wrong_timestamps_of_a_sender_do_no_lasting_harm() -> None:
     jitter, stats = buffer()
     out = []
     for n in range(1, 200):  # G.722 with a clock of 16 kHz: twice the ticks
-        jitter.put(n, 2 * n * TICKS, str(n).encode(), TICKS)
+        jitter.arrive(n, 2 * n * TICKS, str(n).encode(), TICKS)
         out += get(jitter)
     assert out[10:] == list(range(out[10] or 0, (out[10] or 0) + len(out) - 10))
     assert (stats.lost, stats.discarded) == (0, 0)
@@ -113,18 +125,65 @@ def test_the_delay_grows_when_the_buffer_runs_dry_in_mid_speech() -> None:
     assert (stats.lost, stats.late) == (0, 0)
 
 
-def test_the_delay_shrinks_again_on_a_calm_line() -> None:
+def play(jitter: Buffer, arrivals: list[tuple[float, int]], seconds: float) -> None:
+    """Packets that come at these times (s), on a player that keeps to the advice."""
+    waiting = sorted(arrivals)
+    for _ in range(int(seconds * 50)):
+        while waiting and waiting[0][0] <= jitter.now:
+            at, n = waiting.pop(0)
+            jitter.put(n & 0xFFFF, n * TICKS, b"x", TICKS, at)
+        if jitter.excess < -0.75 * TICKS:
+            jitter.moved(TICKS)  # plays a frame of its own
+        else:
+            if jitter.excess > 1.5 * TICKS and jitter.waiting >= TICKS:
+                jitter.get(TICKS)  # leaves one out
+                jitter.moved(-TICKS)
+            jitter.get(TICKS)
+        jitter.now += 0.02
+
+
+@pytest.mark.parametrize(
+    "jitter_ms, least, most", [(0, 40, 40), (40, 50, 80), (80, 90, 120), (300, 150, 180)]
+)
+def test_the_delay_fits_the_jitter_of_the_line(jitter_ms: int, least: int, most: int) -> None:
+    chance = random.Random(3)
     jitter, stats = buffer()
-    put(jitter, 1, 2)
-    get(jitter, 3)
-    put(jitter, 3, 4, 5)
-    assert jitter.depth == 3 * TICKS
-    for n in range(6, 1500):
-        get(jitter)
-        put(jitter, n)
-    assert jitter.depth == 2 * TICKS
-    assert jitter.waiting <= 2 * TICKS
-    assert (stats.lost, stats.discarded) == (0, 1)  # one packet in half a minute is the price
+    arrivals = [(n * 0.02 + chance.random() * jitter_ms / 1000 + 0.001, n) for n in range(500)]
+    play(jitter, arrivals, 10)
+    assert least <= jitter.depth / 8 <= most
+    if jitter_ms <= 80:
+        assert stats.late + stats.lost + stats.discarded < 15  # 3 % of 500
+
+
+def test_the_delay_grows_within_a_second_and_shrinks_within_half_a_minute() -> None:
+    chance = random.Random(4)
+    jitter, _ = buffer()
+    shaky = [(n * 0.02 + chance.random() * 0.1 + 0.001, n) for n in range(50)]
+    play(jitter, shaky, 1)
+    assert jitter.depth >= 80 * 8
+    play(jitter, [(n * 0.02 + 0.001, n) for n in range(50, 1550)], 30)
+    assert jitter.depth == 40 * 8
+    assert jitter.waiting <= 3 * TICKS
+
+
+@pytest.mark.parametrize("drift_ppm", [-500, 500])
+def test_a_clock_that_differs_is_made_up_for(drift_ppm: int) -> None:
+    """Two minutes at 500 ppm are 60 ms: three packets too many, or too few."""
+    jitter, stats = buffer()
+    step = 0.02 * (1 + drift_ppm / 1e6)
+    play(jitter, [(n * step + 0.005, n) for n in range(6000)], 119)
+    assert jitter.depth == 40 * 8
+    assert jitter.waiting <= 4 * TICKS
+    assert (stats.lost, stats.late, stats.discarded) == (0, 0, 0)
+
+
+def test_a_stall_is_no_jitter() -> None:
+    jitter, stats = buffer()
+    arrivals = [(max(n * 0.02, 3.0 if n >= 125 and n < 150 else 0), n) for n in range(400)]
+    play(jitter, arrivals, 8)
+    assert jitter.depth <= 80 * 8
+    assert stats.discarded > 10
+    assert jitter.waiting <= 80 * 8
 
 
 def test_a_burst_after_a_stall_is_cut_to_the_usual_delay() -> None:
@@ -152,7 +211,7 @@ def test_an_event_keeps_its_place_in_the_sequence() -> None:
     put(jitter, 1, 2)
     get(jitter, 2)
     for n in range(3, 8):  # a key is pressed: no audio meanwhile
-        jitter.put(n, 3 * TICKS, b"", 0)
+        jitter.arrive(n, 3 * TICKS, b"", 0)
         assert get(jitter) == [None]
     put(jitter, 8, 9)
     assert get(jitter, 2) == [8, 9]
@@ -162,14 +221,14 @@ def test_an_event_keeps_its_place_in_the_sequence() -> None:
 def test_events_alone_fill_no_memory() -> None:
     jitter, _ = buffer()
     for n in range(5000):
-        jitter.put((2 * n) & 0xFFFF, 0, b"", 0)
+        jitter.arrive((2 * n) & 0xFFFF, 0, b"", 0)
     assert len(jitter._packets) <= 64
 
 
 def test_packets_of_other_lengths() -> None:
     jitter, stats = buffer(min_ms=60)
     for n in (1, 2, 4, 5):  # 30 ms each, the third is lost
-        jitter.put(n, n * 240, str(n).encode(), 240)
+        jitter.arrive(n, n * 240, str(n).encode(), 240)
     assert get(jitter, 2) == [1, 2]
     assert (get(jitter), jitter.missing) == ([None], 160)
     assert (get(jitter), jitter.missing) == ([None], 80)
@@ -183,7 +242,7 @@ def test_packets_of_other_lengths() -> None:
 def test_any_packets_in_any_order_are_survived(packets: list[tuple[int, int, int]]) -> None:
     jitter, stats = buffer()
     for sequence, timestamp, ticks in packets:
-        jitter.put(sequence, timestamp, b"x" * ticks, ticks)
+        jitter.arrive(sequence, timestamp, b"x" * ticks, ticks)
         jitter.get(160)
         assert 0 < jitter.missing <= 160
         assert jitter.waiting == sum(p[2] for p in jitter._packets.values())

@@ -121,11 +121,42 @@ def test_comfort_noise_is_a_pause_not_a_loss() -> None:
     for _ in range(20):
         source.pause(160)
         receiver.frame()
-    assert receiver.frame() == bytes(320)
+    assert receiver.noisy and receiver.stats.noise > 15
+    assert 5 < power(receiver.frame()) < 60  # -64 dBov is 20
     for n in range(5):
         receiver.datagram(source.packet(AUDIO, b"\x80" * 160, 160), 0.5 + n * 0.02)
         receiver.frame()
     assert receiver.stats.lost == 0
+    assert not receiver.noisy and power(receiver.frame()) > 30000
+
+
+def test_silence_is_sent_as_comfort_noise_if_the_far_end_takes_it() -> None:
+    sender, receiver = pair(codec("PCMU"))
+    sender.suppress_silence = True
+    packets = []
+    for n in range(100):
+        new = sender.audio(speech(8000, 1)[0]) if n < 20 or n >= 90 else sender.silence()
+        for packet in new:
+            receiver.datagram(packet, n * 0.02)
+        packets += new
+        receiver.frame()
+    parsed = [p for p in map(parse, packets) if p]
+    assert [p[0] for p in parsed].count(13) == 2
+    assert len(parsed) == 30 + 2
+    assert [p[1] for p in parsed] == [True] + [False] * 21 + [True] + [False] * 9  # each spurt is marked
+    assert (receiver.stats.lost, receiver.stats.concealed) == (0, 0)
+
+
+def test_the_sender_may_switch_to_another_codec_that_was_agreed_on() -> None:
+    types = ReceiveTypes(frozenset({0}), others={8: codec("PCMA")})
+    receiver = RtpReceiver(codec("PCMU"), types, ReceptionStats())
+    source, levels = RtpSource(1, 0, 0), []
+    for n, frame in enumerate(speech(8000, 40)):
+        kind, chosen = (0, "PCMU") if n < 20 else (8, "PCMA")
+        receiver.datagram(source.packet(kind, codec(chosen).encoder()(frame), 160), n * 0.02)
+        levels.append(power(receiver.frame()))
+    assert min(levels[3:]) > 0.9 * max(levels)
+    assert (receiver.stats.wrong_type, receiver.stats.lost) == (0, 0)
 
 
 def test_a_new_source_is_believed_from_its_second_packet() -> None:

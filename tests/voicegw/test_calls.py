@@ -83,7 +83,7 @@ def test_a_call_rings_is_answered_and_ends_once() -> None:
     journal = house.journals.opened["c1"]
     assert journal.causes == [HangupCause.NORMAL]
     assert journal.rate == 8000
-    assert ("media", call.leg.stats.fields()) in journal.events
+    assert ("media", {"final": True, **call.leg.stats.fields()}) in journal.events
     assert house.count("calls_total", direction="inbound", cause="normal") == 1
     assert house.count("rtp_in_packets_total", kind="lost") == 3
     assert len(house.manager.live) == 0

@@ -94,6 +94,7 @@ def show_call(
     config: Path | None = CONFIG,
 ) -> None:
     """Show one call: who said what and when, what was heard of it, and how long each step took."""
+    from recordings.timeline import quality_text
     from voicegw.storage.view import call_json
 
     data_dir, call = _read(config, lambda reader: reader.find(call_id))
@@ -106,7 +107,8 @@ def show_call(
             ]
         _print_json(view)
         return
-    _print_call(call, view, _lines(view, details=timeline))
+    events = _events(view["timeline"])
+    _print_call(call, view, _lines(view, events, details=timeline), quality_text(events or ()))
 
 
 def _read(config: Path | None, work: "Callable[[CallReader], Awaitable[T]]") -> tuple[Path, T]:
@@ -152,11 +154,10 @@ def _events(path: str | None) -> "list[Event] | None":
         return None
 
 
-def _lines(view: dict[str, Any], *, details: bool) -> "list[Line]":
+def _lines(view: dict[str, Any], events: "list[Event] | None", *, details: bool) -> "list[Line]":
     """From the timeline, or from the turns alone where there is none."""
     from recordings.timeline import Line, lines, steps_text
 
-    events = _events(view["timeline"])
     if events is not None:
         return lines(events, details=details)
     return [
@@ -210,7 +211,7 @@ def _print_table(calls: "Sequence[Call]") -> None:
     _console().print(table)
 
 
-def _print_call(call: "Call", view: dict[str, Any], lines: "list[Line]") -> None:
+def _print_call(call: "Call", view: dict[str, Any], lines: "list[Line]", quality: str) -> None:
     from rich.table import Table
 
     console = _console()
@@ -226,6 +227,7 @@ def _print_call(call: "Call", view: dict[str, Any], lines: "list[Line]") -> None
         ("started", _local(call.started_at)),
         ("answered", _local(call.answered_at) or "no"),
         ("ended", f"{_local(call.ended_at)}{length}, {call.cause}" if call.ended_at else call.state),
+        ("quality", quality or "not measured"),
         ("recording", recording),
         ("timeline", view["timeline"] or "none"),
     ):

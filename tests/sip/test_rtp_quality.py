@@ -1,0 +1,147 @@
+"""What the legs of a call tell each other about its quality, and whom they believe."""
+
+import asyncio
+import socket
+
+from media.leg import HangupCause
+from media.rtp import is_rtcp, parse
+from sip.rtpleg import RtpLeg
+from tests.clock import run
+from tests.sip.test_rtpleg import HOST, Call, FakeSink, Phone, leg, media, phone_offer, with_phone
+
+
+def test_two_legs_report_to_each_other_beside_the_audio() -> None:
+    async def talk() -> None:
+        async with Call() as call:
+            assert call.near.agreement is not None and call.near.agreement.rtcp_mux
+            await asyncio.sleep(20)
+            quality = call.near.quality()
+            assert quality.sent is not None and quality.round_trip_ms is not None
+            assert quality.received.loss_percent == quality.sent.loss_percent == 0
+            assert quality.sent.packets > 600
+            assert quality.round_trip_ms < 50
+            assert {"received_mos", "sent_mos", "round_trip_ms"} <= set(quality.fields())
+            assert call.near.stats.received.rtcp >= 2 and call.near.stats.received.wrong_type == 0
+
+    run(talk())
+
+
+def test_loss_on_the_way_is_seen_by_both() -> None:
+    async def talk() -> None:
+        async with Call() as call:
+            receiver = call.far._streams.receiver  # type: ignore[union-attr]
+            real, count = receiver.datagram, 0
+
+            def lossy(data: bytes, now: float) -> str | None:
+                nonlocal count
+                count += 1
+                return None if count % 5 == 0 else real(data, now)
+
+            receiver.datagram = lossy  # type: ignore[method-assign]
+            await asyncio.sleep(20)
+            far, near = call.far.quality(), call.near.quality()
+            assert 19 < far.received.loss_percent < 21
+            assert near.sent is not None and 19 < near.sent.loss_percent < 21
+            assert near.mos_sent is not None and near.mos_received is not None
+            assert near.mos_sent < 2.8 and near.mos_received > 4.2
+
+    run(talk())
+
+
+def test_a_far_end_that_shares_no_port_gets_reports_on_the_next() -> None:
+    """And one that names another port (RFC 3605) there."""
+
+    async def scene() -> None:
+        phone, reports = Phone(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        reports.bind((HOST, 0))
+        reports.setblocking(False)
+        one = leg(media(first_port=23_000, last_port=23_990))
+        port = reports.getsockname()[1]
+        answer = one.answer(phone_offer(phone.port, f"rtcp:{port} IN IP4 {HOST}"))
+        assert "rtcp-mux" not in answer
+        phone.to = (HOST, one.port)
+        one.start(FakeSink(one))
+        for _ in range(450):
+            phone.audio()
+            await asyncio.sleep(0.02)
+        assert is_rtcp(reports.recv(2048))
+        reports.sendto(b"\x80\xc9\x00\x01\x00\x00\x00\x07", (HOST, one.port + 1))
+        await asyncio.sleep(0.1)
+        assert one.stats.received.rtcp == 1
+        await one.hangup(HangupCause.NORMAL)
+        last = b""
+        try:
+            while True:
+                last = reports.recv(2048)
+        except BlockingIOError:
+            pass
+        assert last[-8:-6] == b"\x81\xcb"  # BYE
+        reports.close()
+        phone.sock.close()
+
+    run(scene())
+
+
+def test_spraying_packets_over_our_ports_gets_nothing() -> None:
+    """The "RTP bleed" attack: a stranger sends good audio to a call in progress, all the time."""
+
+    async def scene(one: RtpLeg, sink: FakeSink, phone: Phone) -> None:
+        stranger = Phone("127.0.0.99")
+        stranger.to = (HOST, one.port)
+        stranger.audio()  # first of all
+        await asyncio.sleep(0.1)
+        for n in range(600):
+            phone.audio()
+            if n > 300 and n % 50 == 0:
+                phone.source.sequence += 1
+            stranger.audio()
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(5)  # even when the phone is silent
+        stranger.audio()
+        await asyncio.sleep(0.1)
+        assert stranger.received() == []
+        assert one.stats.received.foreign == 602
+        assert one.stats.received.received == 600
+        stranger.sock.close()
+
+    with_phone(scene)
+
+
+def test_a_phone_behind_a_nat_that_binds_anew_is_followed() -> None:
+    async def scene(one: RtpLeg, sink: FakeSink, phone: Phone) -> None:
+        for _ in range(100):
+            phone.audio()
+            await asyncio.sleep(0.02)
+        moved = Phone()
+        moved.source, moved.to = phone.source, phone.to
+        await asyncio.sleep(3)
+        for _ in range(50):
+            moved.audio()
+            await asyncio.sleep(0.02)
+        assert len([p for p in moved.received() if parse(p)]) > 40
+        assert one.stats.received.foreign == 0
+        moved.sock.close()
+
+    with_phone(scene)
+
+
+def test_comfort_noise_and_reports_keep_a_silent_call_alive() -> None:
+    async def scene(one: RtpLeg, sink: FakeSink, phone: Phone) -> None:
+        for _ in range(20):
+            phone.audio()
+            await asyncio.sleep(0.02)
+        noise = phone.source.event(13, b"\x40", phone.source.timestamp, marker=False)
+        phone.sock.sendto(noise, phone.to)
+        await asyncio.sleep(5)  # patience is 2 s, but not now
+        assert sink.closed == []
+        for _ in range(20):
+            phone.audio()
+            await asyncio.sleep(0.02)
+        for _ in range(5):
+            await asyncio.sleep(1.5)
+            phone.sock.sendto(b"\x80\xc9\x00\x01\x00\x00\x00\x07", phone.to)
+        assert sink.closed == []
+        await asyncio.sleep(3)
+        assert sink.closed == [HangupCause.MEDIA_TIMEOUT]
+
+    with_phone(scene, inactivity_s=2.0, quiet_s=30.0)
