@@ -28,6 +28,7 @@ from sip.rtpmedia import RtpMedia
 from sip.ua.agent import UserAgent
 from voicegw import dialapi, dialplan
 from voicegw.archive import Archive
+from voicegw.bansapi import BansApi
 from voicegw.callbacks import Callbacks
 from voicegw.calls import CallManager, CallParts, NewDialog
 from voicegw.carriers import Carriers
@@ -171,7 +172,8 @@ class App:
 
     def _mounts(self) -> list[Mount]:
         """Parts with web requests of their own."""
-        return [DialApi(self.dialer), *self.carriers.mounts]
+        mounts = [DialApi(self.dialer), *self.carriers.mounts]
+        return [*mounts, BansApi(self.sip.sources)] if isinstance(self.sip, UserAgent) else mounts
 
     def _ways(self) -> dict[str, WayOut]:
         """What can place calls, by the names that `outbound.routes` uses."""

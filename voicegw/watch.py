@@ -72,6 +72,7 @@ def watch_sip(sip: UserAgent, metrics: Metrics, health: Health) -> None:
         return "; ".join(f"trunk {name}: {why}" for name, why in lost.items()) or None
 
     health.add("sip", fault, vital=False)
+    metrics.pull_gauge("sip_banned_sources", "Sources banned now.", lambda: len(sip.sources.bans))
     tls = sip.tls
     if tls is not None and tls.server is not None:
         health.add("sip tls", lambda: tls.fault(utc().timestamp()), vital=False)

@@ -1,6 +1,6 @@
 """Our own asyncio SIP user agent, the default `SipEndpoint`.
 
-    sockets -> SourceFilter -> StreamFramer -> message -> TransactionLayer -> UserAgent -> Session
+    sockets -> Sources -> StreamFramer -> message -> TransactionLayer -> UserAgent -> Session
     (transport.py)             (stream.py)               (layer.py)          (agent.py)   (dialog + RtpLeg)
 
 Message grammar, transactions, dialogs and digest are cores without I/O or clock; transport.py and

@@ -20,7 +20,6 @@ from sip.srtp import library
 from sip.ua.config import SipConfig
 from sip.ua.counters import SipCounters
 from sip.ua.exchange import ALLOW, Exchange
-from sip.ua.filter import SourceFilter
 from sip.ua.flow import Flow
 from sip.ua.incoming import IncomingInvite
 from sip.ua.layer import ServerTransaction
@@ -29,6 +28,7 @@ from sip.ua.outgoing import OutgoingInvite
 from sip.ua.registration import Registration, RegistrationState
 from sip.ua.reinvite import renegotiate
 from sip.ua.session import KNOWN, Session
+from sip.ua.sources import Ban, Sources
 from sip.ua.stack import Stack
 from sip.ua.tls import TlsContexts
 from sip.ua.transaction import Timers
@@ -49,7 +49,7 @@ class UserAgent:
         self,
         config: SipConfig,
         media: RtpMedia,
-        transport: Callable[[SipConfig, SourceFilter, SipCounters], Transport] = NetworkTransport,
+        transport: Callable[[SipConfig, Sources, SipCounters], Transport] = NetworkTransport,
         timers: Timers | None = None,
     ) -> None:
         """`transport` and `timers` are for tests. Raises ValueError for a bad network or TLS file,
@@ -58,9 +58,16 @@ class UserAgent:
         if any(trunk.srtp not in (None, SrtpPolicy.OFF) for trunk in config.trunks):
             library()
         self.counters = SipCounters()
-        self._sources = SourceFilter(config.allow)
         self._trunks = Trunks(config.trunks)
-        self._transport = transport(config, self._sources, self.counters)
+        self.sources = Sources(
+            config.allow,
+            config.per_source,
+            self.counters,
+            lambda: asyncio.get_running_loop().time(),
+            lambda host: self._trunks.of_host(host) is not None,
+        )
+        self.sources.on_ban = _banned
+        self._transport = transport(config, self.sources, self.counters)
         self._scope = AsyncExitStack()
         self._stack: Stack | None = None
         self._on_call: OnCall | None = None
@@ -109,12 +116,13 @@ class UserAgent:
         spawn = await self._scope.enter_async_context(task_scope())
         exchange = Exchange(self._config, self._transport, self.counters, self._timers)
         exchange.on_request = self._request
+        exchange.on_malformed = self.sources.malformed
         try:
             await self._transport.open(exchange, spawn)
         except OSError:
             await self._scope.aclose()
             raise
-        self._stack = Stack(self._config, self._media, exchange, self._sources, self._trunks, spawn)
+        self._stack = Stack(self._config, self._media, exchange, self.sources, self._trunks, spawn)
         for state in self._trunks.states:
             registration = Registration(self._stack, state)
             self._registrations.append(registration)
@@ -228,6 +236,10 @@ class UserAgent:
         if stack.draining or stack.calls >= self._config.max_calls:
             self._unavailable(stack, request, transaction)
             return
+        if not stack.room_for(flow.host):
+            self.counters.crowded += 1
+            stack.refuse(request, transaction, 486)
+            return
         try:
             incoming = IncomingInvite(stack, request, transaction, flow, _call_id())
         except RemoteProtocolError as e:
@@ -254,6 +266,10 @@ class UserAgent:
             await incoming.fail()
         finally:
             del self._ringing[transaction]
+
+
+def _banned(ban: Ban) -> None:
+    log.warning("sip source banned", extra={"host": ban.host, "reason": ban.reason})
 
 
 def _call_id() -> str:

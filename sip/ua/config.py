@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sip.sdes import SrtpPolicy
 from sip.ua.grammar import SipUri
+from sip.ua.sources import SourceLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class SipConfig:
     """Networks whose calls are taken: "192.0.2.0/24", "10.1.2.3". This machine, the trunks and whoever
     we are calling are allowed anyway. All others get no answer: an open SIP port is scanned within
     minutes, and every answer invites more."""
+    per_source: SourceLimits = SourceLimits()
     trunks: tuple[Trunk, ...] = ()
     """Providers and PBXs; see below."""
     user_agent: str = "voicegw"

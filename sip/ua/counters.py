@@ -13,6 +13,16 @@ class SipCounters:
     """Messages put on the wire, repetitions included."""
     refused_source: int = 0
     """Datagrams and connections of unknown sources: dropped unread, without an answer."""
+    banned: int = 0
+    """Messages and connections of banned sources: dropped unread, without an answer."""
+    throttled: int = 0
+    """Requests dropped because their source sends too many."""
+    bans: int = 0
+    """Bans that were imposed."""
+    auth_failures: int = 0
+    """Wrong passwords, and users that do not exist."""
+    crowded: int = 0
+    """Calls refused because their source has too many."""
     unparsable: int = 0
     """Messages from allowed sources that are no SIP, or too large."""
     stray: int = 0

@@ -46,6 +46,10 @@ class IncomingInvite:
         """Whether it may still be answered."""
         return self._failure is None and self._session is None
 
+    @property
+    def peer_host(self) -> str:
+        return self._flow.host
+
     def ring(self) -> None:
         """Send 180 Ringing."""
         if self.open:

@@ -52,6 +52,10 @@ class Session:
         stack.calls += 1
         stack.dialogs[dialog.key] = self
 
+    @property
+    def peer_host(self) -> str:
+        return self._source.host
+
     # Requests of the peer
 
     def receive(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:

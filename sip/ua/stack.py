@@ -13,10 +13,10 @@ from sip.sdes import SrtpPolicy
 from sip.ua.config import SipConfig
 from sip.ua.dialog import DialogKey
 from sip.ua.exchange import ALLOW, Exchange
-from sip.ua.filter import SourceFilter
 from sip.ua.flow import Flow
 from sip.ua.layer import ServerTransaction
 from sip.ua.message import Request, Response, reply
+from sip.ua.sources import Sources
 from sip.ua.trunks import Trunks, TrunkState
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,10 @@ SDP = "application/sdp"
 
 class Dispatch(Protocol):
     """Whoever takes the requests of one dialog."""
+
+    @property
+    def peer_host(self) -> str:
+        """Where the call is signalled from."""
 
     def receive(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
         """A request other than ACK and CANCEL; it has to be answered."""
@@ -44,7 +48,7 @@ class Stack:
     config: SipConfig
     media: RtpMedia
     exchange: Exchange
-    sources: SourceFilter
+    sources: Sources
     trunks: Trunks
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     dialogs: dict[DialogKey, Dispatch] = field(default_factory=dict)
@@ -71,6 +75,13 @@ class Stack:
         """A dialog has ended."""
         self.dialogs.pop(key, None)
         self.changed.set()
+
+    def room_for(self, host: str) -> bool:
+        """Whether this source may have one more call."""
+        limit = self.sources.limits.max_calls
+        if not limit or self.sources.exempt(host):
+            return True
+        return sum(dialog.peer_host == host for dialog in self.dialogs.values()) < limit
 
     def hold(self, flow: Flow) -> None:
         """Listen to this peer from now on, wherever it is."""

@@ -37,10 +37,13 @@ class Door(Protocol):
     """Where messages come in; the transport."""
 
     def refuses(self, host: str) -> bool:
-        """Whether this source is unknown; counted."""
+        """Whether this source is unknown or banned; counted."""
 
-    def received(self, data: bytes, flow: Flow) -> None:
-        """One message."""
+    def received(self, data: bytes, flow: Flow) -> bool:
+        """One message. False: the source sends too much."""
+
+    def malformed(self, host: str) -> None:
+        """What came was no SIP."""
 
     def failed(self, flow: Flow, reason: str) -> None:
         """What was sent to `flow` did not arrive."""
@@ -164,10 +167,11 @@ class Streams:
         """It is closed."""
         self._connections.pop(number, None)
 
-    def garbled(self, flow: Flow, error: RemoteProtocolError) -> None:
+    def garbled(self, flow: Flow, error: str) -> None:
         """What came was no SIP."""
         self.counters.unparsable += 1
-        log.info("sip stream closed", extra={"peer": str(flow), "error": str(error)})
+        self.door.malformed(flow.host)
+        log.info("sip message refused", extra={"peer": str(flow), "error": error})
 
     @property
     def max_message(self) -> int:
@@ -213,14 +217,16 @@ class Connection(asyncio.Protocol):
         try:
             items = self._framer.receive(data)
         except RemoteProtocolError as e:
-            self._streams.garbled(self.flow, e)
+            self._streams.garbled(self.flow, str(e))
             self.close()
             return
         self._arm(HALF_MESSAGE_S if self._framer.waiting else IDLE_S)
         for item in items:
             match item:
                 case bytes():
-                    self._streams.door.received(item, self.flow)
+                    if not self._streams.door.received(item, self.flow):
+                        self.abort()  # a stream cannot drop: the peer would wait for an answer
+                        return
                 case Ping():
                     self.write(b"\r\n")
                 case Pong():
@@ -246,6 +252,12 @@ class Connection(asyncio.Protocol):
         """Once what was written has been sent."""
         if self._transport is not None:
             self._transport.close()
+        self._streams.left(self.flow.connection)
+
+    def abort(self) -> None:
+        """At once."""
+        if self._transport is not None:
+            self._transport.abort()
         self._streams.left(self.flow.connection)
 
     def _arm(self, seconds: float) -> None:

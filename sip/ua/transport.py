@@ -1,9 +1,9 @@
 """Sockets: UDP and TCP on one port, TLS on another. The source is judged before anything is parsed.
 
-    datagram or stream -> SourceFilter -> (StreamFramer) -> Receiver.on_message
+    datagram or stream -> Sources -> (StreamFramer) -> Receiver.on_message
     send(data, flow) -> the UDP socket, or a connection (streams.py)
 
-Unknown sources get nothing back, not even an error; they are counted.
+Unknown and banned sources get nothing back, not even an error; they are counted.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from typing import Protocol, cast
 from media.tasks import Start
 from sip.ua.config import SipConfig
 from sip.ua.counters import SipCounters
-from sip.ua.filter import SourceFilter
 from sip.ua.flow import Flow, TransportName
+from sip.ua.sources import Sources
 from sip.ua.streams import Connection, Streams
 from sip.ua.tls import TlsContexts
 
@@ -64,7 +64,7 @@ class Transport(Protocol):
 class NetworkTransport:
     """The real one."""
 
-    def __init__(self, config: SipConfig, sources: SourceFilter, counters: SipCounters) -> None:
+    def __init__(self, config: SipConfig, sources: Sources, counters: SipCounters) -> None:
         """Raises ValueError for TLS files that are no good."""
         self._config, self._sources, self._counters = config, sources, counters
         self.tls = TlsContexts(config.tls)
@@ -133,16 +133,26 @@ class NetworkTransport:
     # Door, for the protocols
 
     def refuses(self, host: str) -> bool:
-        """Whether this source is unknown; counted."""
+        """Whether this source is unknown or banned; counted."""
         if self._sources.allows(host):
-            return False
+            return self._sources.banned(host)
         self._counters.refused_source += 1
         return True
 
-    def received(self, data: bytes, flow: Flow) -> None:
-        """One message, from a source that is allowed."""
+    def received(self, data: bytes, flow: Flow) -> bool:
+        """One message, from a source that is allowed. False: it sends too much, or is banned by now."""
         assert self._receiver is not None
+        if flow.reliable and self._sources.banned(flow.host):
+            return False
+        # Only requests cost us an answer, and what they bring about; responses belong to requests of ours.
+        if not data.startswith(b"SIP/2.0 ") and not self._sources.admits(flow.host):
+            return False
         self._receiver.on_message(data, flow)
+        return True
+
+    def malformed(self, host: str) -> None:
+        """What came on a stream was no SIP."""
+        self._sources.malformed(host)
 
     def failed(self, flow: Flow, reason: str) -> None:
         """Count it, and tell the receiver."""
@@ -230,5 +240,7 @@ class _Datagrams(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if self._owner.refuses(addr[0]):
             return
-        if data.strip(b"\r\n\0 "):  # else a keep-alive, which on UDP wants no answer
+        if len(data) > self._owner.streams.max_message:
+            self._owner.streams.garbled(Flow("UDP", addr[0], addr[1]), f"message of {len(data)} bytes")
+        elif data.strip(b"\r\n\0 "):  # else a keep-alive, which on UDP wants no answer
             self._owner.received(data, Flow("UDP", addr[0], addr[1]))

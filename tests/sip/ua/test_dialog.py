@@ -10,11 +10,11 @@ from sip.ua.config import SipConfig
 from sip.ua.counters import SipCounters
 from sip.ua.dialog import AnswerTimer, Dialog
 from sip.ua.exchange import Exchange
-from sip.ua.filter import SourceFilter
 from sip.ua.flow import Flow
 from sip.ua.grammar import CSeq, SipUri
 from sip.ua.message import Headers, Request, reply
 from sip.ua.resolve import addresses, next_flow, resolve
+from sip.ua.sources import SourceLimits, Sources
 from sip.ua.transaction import Timers
 from sip.ua.transport import NetworkTransport
 from tests.clock import run
@@ -164,7 +164,11 @@ def test_names_are_looked_up() -> None:
 def test_what_we_call_ourselves(config: SipConfig, peer: str, sdp: str, contact: str) -> None:
     async def test() -> None:
         counters = SipCounters()
-        exchange = Exchange(config, NetworkTransport(config, SourceFilter(), counters), counters)
+        exchange = Exchange(
+            config,
+            NetworkTransport(config, Sources((), SourceLimits(), counters, lambda: 0.0), counters),
+            counters,
+        )
         flow = Flow("UDP", peer, 5060)
         assert (exchange.host(flow), exchange.contact(flow)) == (sdp, contact)
 

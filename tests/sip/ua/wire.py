@@ -14,9 +14,9 @@ from sip.rtpmedia import RtpConfig, RtpMedia
 from sip.ua.agent import UserAgent
 from sip.ua.config import SipConfig
 from sip.ua.counters import SipCounters
-from sip.ua.filter import SourceFilter
 from sip.ua.flow import Flow
 from sip.ua.message import Request, Response, parse, reply
+from sip.ua.sources import Sources
 from sip.ua.transport import Receiver
 from tests.clock import run as run_virtual
 
@@ -68,7 +68,7 @@ class Wire:
 class WireTransport:
     """A `Transport` on the wire."""
 
-    def __init__(self, wire: Wire, port: int, sources: SourceFilter, counters: SipCounters) -> None:
+    def __init__(self, wire: Wire, port: int, sources: Sources, counters: SipCounters) -> None:
         self.wire, self.port, self._sources, self._counters = wire, port, sources, counters
 
     def port_of(self, transport: str) -> int:
