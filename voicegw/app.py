@@ -172,7 +172,7 @@ class App:
 
     def _mounts(self) -> list[Mount]:
         """Parts with web requests of their own."""
-        mounts = [DialApi(self.dialer), *self.carriers.mounts]
+        mounts: list[Mount] = [DialApi(self.dialer), *self.carriers.mounts]
         return [*mounts, BansApi(self.sip.sources)] if isinstance(self.sip, UserAgent) else mounts
 
     def _ways(self) -> dict[str, WayOut]:
