@@ -8,10 +8,20 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+from xml.etree.ElementTree import fromstring
 
+from twilio.request_validator import RequestValidator
+
+from sip.carrier import Carrier
 from sip.mediacore import Capabilities, Encoding, MediaStreamCore, Message
 from sip.twilio import TwilioCore
+from sip.twiliocarrier import Twilio as TwilioCarrier
+from sip.twiliocarrier import TwilioConfig
+
+if TYPE_CHECKING:
+    from tests.contracts.doors import Door
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +33,25 @@ class Said:
     clear: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A webhook, signed."""
+
+    url: str  # public
+    body: bytes
+    headers: Mapping[str, str]
+
+
 class CarrierCase:
     """The far end of one stream."""
+
+    web = True
+    """Whether it comes by WebSocket, to a `CarrierMount`."""
+    announced = True
+    """Whether a webhook comes first, and hands out a pass."""
+    signs_sockets = False
+    subprotocols: tuple[str, ...] = ()
+    caller, callee = "+4915", "+4930"
 
     name = ""
     encoding = Encoding()
@@ -59,9 +86,33 @@ class CarrierCase:
         """Read a message of ours. Fails for anything that the carrier would not take."""
         raise NotImplementedError
 
+    # The carrier as configured, its webhooks, its sockets
+
+    def carrier(self, api_url: str) -> Carrier:
+        """Set up with secrets of the tests."""
+        raise NotImplementedError
+
+    def incoming(self, d: "Door") -> Hook:
+        """The webhook that announces call `call-1`."""
+        raise NotImplementedError
+
+    async def announce(self, d: "Door") -> str:
+        """A call comes in: send the webhook, if there is one; returns the public address of the socket."""
+        raise NotImplementedError
+
+    async def turned_away(self, d: "Door") -> bool:
+        """Whether the webhook of a call gets the answer that the line is busy."""
+        raise NotImplementedError
+
+    def socket_headers(self, url: str) -> dict[str, str]:
+        """With which the carrier opens the socket at `url`."""
+        return {}
+
 
 class Twilio(CarrierCase):
     name = "twilio"
+    signs_sockets = True
+    token = "12345"
 
     def core(self) -> MediaStreamCore:
         return TwilioCore()
@@ -103,6 +154,33 @@ class Twilio(CarrierCase):
     @staticmethod
     def _message(event: str, stream: str, **fields: Any) -> str:
         return json.dumps({"event": event, "streamSid": stream, **fields})
+
+    def carrier(self, api_url: str) -> Carrier:
+        return TwilioCarrier(TwilioConfig("AC1", self.token, api_url=api_url, caller="+4930"))
+
+    def incoming(self, d: "Door", **fields: str) -> Hook:
+        url = "https://voice.example.com/twilio/voice?tenant=acme"
+        given = {"CallSid": "call-1", "AccountSid": "AC1", "From": "+4915", "To": "+4930", **fields}
+        sign = RequestValidator(self.token).compute_signature(url, given)
+        headers = {"X-Twilio-Signature": sign, "Content-Type": "application/x-www-form-urlencoded"}
+        return Hook(url, urlencode(given).encode(), headers)
+
+    async def announce(self, d: "Door") -> str:
+        hook = self.incoming(d)
+        async with d.client.post(d.local(hook.url), data=hook.body, headers=hook.headers) as answer:
+            assert answer.status == 200 and answer.content_type == "application/xml"
+            stream = fromstring(await answer.text()).find("Connect/Stream")
+        assert stream is not None
+        return stream.attrib["url"]
+
+    async def turned_away(self, d: "Door") -> bool:
+        hook = self.incoming(d)
+        async with d.client.post(d.local(hook.url), data=hook.body, headers=hook.headers) as answer:
+            reject = fromstring(await answer.text()).find("Reject")
+        return reject is not None and reject.attrib["reason"] == "busy"
+
+    def socket_headers(self, url: str) -> dict[str, str]:
+        return {"X-Twilio-Signature": RequestValidator(self.token).compute_signature(url, {})}
 
 
 def understand_json(body: Mapping[str, Any], media: str, clear: str) -> Said:

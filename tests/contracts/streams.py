@@ -23,6 +23,7 @@ class Sink:
         self.keys = ""
         self.played: list[int] = []
         self.causes: list[HangupCause] = []
+        self.closed = asyncio.Event()
         self.speaks = 0
         self.pts = 0
 
@@ -47,6 +48,7 @@ class Sink:
 
     def on_closed(self, cause: HangupCause) -> None:
         self.causes.append(cause)
+        self.closed.set()
 
 
 class Wire:
