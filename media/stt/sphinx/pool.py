@@ -17,6 +17,7 @@ from media.stt.sphinx.domains import Domains
 from media.stt.sphinx.slot import Slot
 from media.stt.sphinx.utterance import Expected, Final, Listener, Utterance
 from media.stt.sphinx.wire import COUNT, Kind
+from media.workers.lives import end_all
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +72,7 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
         processes = [process for slot in self._slots if (process := slot.stop()) is not None]
-        deadline = self._loop.time() + _STOP_S
-        while not all(process.reaped for process in processes):
-            if self._loop.time() > deadline:
-                for process in processes:
-                    process.kill()
-            await asyncio.sleep(0.01)
+        await end_all(processes, _STOP_S)
 
     @property
     def pids(self) -> list[int]:

@@ -1,24 +1,22 @@
-"""The place of one worker over all its lives: started, watched, and replaced when it dies.
+"""One worker: the domains it has, the utterances it listens to, over all its lives (media/workers/lives.py).
 
-down --start--> starting --READY and all domains built--> ready --EOF or silence--> down
-                                                                  (again at once, later with a pause)
+starting --READY and all domains built--> ready --dead--> starting
 """
 
-import asyncio
 import json
 import logging
 from dataclasses import asdict
 from typing import Protocol
 
 from media.stt.sphinx.config import Config
-from media.stt.sphinx.process import WorkerProcess
 from media.stt.sphinx.utterance import Utterance
-from media.stt.sphinx.wire import Kind, message
+from media.stt.sphinx.wire import Kind
+from media.workers.lives import Lives, Patience
+from media.workers.process import Program, WorkerProcess
 
 log = logging.getLogger(__name__)
 
-_STEADY_S = 30.0  # a worker that lived so long did not die of its start
-_FIRST_PAUSE_S = 0.25
+PROGRAM = Program("speech", "media.stt.sphinx.worker")
 
 
 class Owner(Protocol):
@@ -38,48 +36,32 @@ class Owner(Protocol):
 
 
 class Slot:
-    """Supervises one worker process."""
+    """Implements `media.workers.lives.Owner`."""
 
     def __init__(self, index: int, config: Config, owner: Owner) -> None:
+        patience = Patience(config.hang_ms / 1000, config.prepare_timeout_s, config.restart_max_s)
         self.index = index
         self._config, self._owner = config, owner
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._greeted = self._stopped = self._hung = False
-        self._failures = 0  # lives that ended early, in a row
-        self._heard_at = self._born_at = 0.0
-        self.process: WorkerProcess | None = None
+        self._lives = Lives(index, PROGRAM, patience, self)
+        self._greeted = False
         self.ready = False
         self.pending: list[int] = []  # keys of the domains it is building, in order
         self.utterances: dict[int, Utterance] = {}
+        self.start, self.check, self.touch = self._lives.start, self._lives.check, self._lives.touch
 
-    def start(self) -> None:
-        """Begin a life."""
-        self._timer = None
-        self._born_at = self._heard_at = self._loop.time()
-        self._greeted = self._hung = False
-        try:
-            self.process = WorkerProcess(self._on_message, self._on_dead)
-        except OSError as e:
-            self._on_dead(str(e))
-            return
-        self.process.send(message(Kind.CONFIGURE, 0, json.dumps(asdict(self._config)).encode()))
-        self._owner.on_started(self)
+    @property
+    def process(self) -> WorkerProcess | None:
+        """While it is alive."""
+        return self._lives.process
 
     def stop(self) -> WorkerProcess | None:
         """No further life. Returns the process that is about to end."""
-        self._stopped, self.ready = True, False
-        if self._timer is not None:
-            self._timer.cancel()
-        process, self.process = self.process, None
-        if process is not None:
-            process.stop()
-        return process
+        self.ready = False
+        return self._lives.stop()
 
     def send(self, kind: Kind, number: int, payload: bytes = b"") -> None:
         """To the worker, if it lives."""
-        if self.process is not None:
-            self.process.send(message(kind, number, payload))
+        self._lives.send(kind, number, payload)
 
     def build(self, key: int, domain: bytes) -> None:
         """Have it build a domain; it answers PREPARED or FAILED."""
@@ -88,58 +70,41 @@ class Slot:
             self.pending.append(key)
             self.send(Kind.PREPARE, key, domain)
 
-    def touch(self) -> None:
-        """It gets work: from now on it may be silent for so long, not since it last had something."""
-        if not self._owes:
-            self._heard_at = self._loop.time()
-
-    def check(self, now: float) -> None:
-        """Kill it if it has work and is silent."""
-        if self.process is None or self._hung:
-            return
-        if not self._owes:
-            self._heard_at = now
-            return
-        slow = not self.ready or bool(self.pending)
-        limit = self._config.prepare_timeout_s if slow else self._config.hang_ms / 1000
-        if now - self._heard_at > limit:
-            log.error("speech worker hangs", extra={"worker": self.index, "pid": self.process.pid})
-            self._hung = True
-            self.process.kill()
+    # Owner of the lives
 
     @property
-    def _owes(self) -> bool:
+    def owes(self) -> bool:
+        """Whether it has something that it has not answered for."""
         return not self._greeted or bool(self.pending) or any(u.owed for u in self.utterances.values())
 
-    def _on_message(self, kind: Kind, number: int, payload: bytes) -> None:
-        self._heard_at = self._loop.time()
-        if kind is Kind.READY:
+    @property
+    def slow(self) -> bool:
+        """Starting, or building a domain."""
+        return not self.ready or bool(self.pending)
+
+    def on_born(self) -> None:
+        """Configure it."""
+        self._greeted = False
+        self.send(Kind.CONFIGURE, 0, json.dumps(asdict(self._config)).encode())
+        self._owner.on_started(self)
+
+    def on_message(self, kind: int, number: int, payload: bytes) -> None:
+        """It says something."""
+        if kind == Kind.READY:
             self._greeted = True
         elif kind in (Kind.PREPARED, Kind.FAILED) and number in self.pending:
             self.pending.remove(number)
-        self._owner.on_message(self, kind, number, payload)
-        if self._greeted and not self.pending and not self.ready and not self._stopped:
-            self.ready = True
-            took = round((self._heard_at - self._born_at) * 1000)
-            log.info("speech worker ready", extra={"worker": self.index, "took_ms": took})
+        self._owner.on_message(self, Kind(kind), number, payload)
+        if self._greeted and not self.pending and not self.ready and not self._lives.stopped:
+            self.ready = self._lives.reached = True
+            log.info("speech worker ready", extra={"worker": self.index, "took_ms": self._lives.age_ms})
             self._owner.on_ready(self)
 
-    def _on_dead(self, reason: str) -> None:
-        if self._stopped:
-            return
-        lived = self._loop.time() - self._born_at
-        self._failures = 0 if self.ready and lived > _STEADY_S else self._failures + 1
-        pause = 0.0
-        if self._failures > 1:
-            pause = min(self._config.restart_max_s, _FIRST_PAUSE_S * 2 ** (self._failures - 2))
-        fields = {
-            "worker": self.index,
-            "reason": reason,
-            "utterances": len(self.utterances),
-            "again_s": pause,
-        }
+    def on_death(self, reason: str, *, hung: bool, again_s: float) -> None:
+        """It died."""
+        had = len(self.utterances)
+        fields = {"worker": self.index, "reason": reason, "utterances": had, "again_s": again_s}
         log.error("speech worker died", extra=fields)
-        self.process, self.ready = None, False
-        self._timer = self._loop.call_later(pause, self.start)
-        self._owner.on_death(self, hung=self._hung)
+        self.ready = False
+        self._owner.on_death(self, hung=hung)
         self.pending.clear()

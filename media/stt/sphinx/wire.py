@@ -1,20 +1,16 @@
-"""Messages between the parent and a worker, over a socket pair.
+"""What the parent and its workers say to each other (media/workers/wire.py).
 
-    length: u32 | kind: u8 | id: u32 | payload         little endian; length is the payload's
-
-The id is a domain's (CONFIGURE..DROP) or an utterance's (the others). A worker handles messages in the
+The number is a domain's (CONFIGURE..DROP) or an utterance's (the others). A worker handles messages in the
 order they were sent, so whatever an utterance needs is there when it begins.
 """
 
 import json
 import struct
-from collections.abc import Iterator
 from dataclasses import asdict
 from enum import IntEnum
 
 from dialog.types import Domain, Hints
 
-HEADER = struct.Struct("<IBI")
 COUNT = struct.Struct("<I")
 
 OPEN = -1  # the state of a domain in which nothing in particular is expected
@@ -38,34 +34,6 @@ class Kind(IntEnum):
     TAKEN = 19  # u32: bytes of audio decoded so far
     PARTIAL = 20  # JSON: text, confidence, complete
     FINAL = 21  # JSON: text, confidence, rejected, mean, cpu_s, error
-
-
-def message(kind: Kind, number: int = 0, payload: bytes = b"") -> bytes:
-    """One message."""
-    return HEADER.pack(len(payload), kind, number) + payload
-
-
-class Splitter:
-    """Messages out of a stream of bytes, cut anywhere."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[tuple[Kind, int, bytes]]:
-        """Kind, id and payload of each message that is whole now."""
-        self._buffer += data
-        at = 0
-        try:
-            while len(self._buffer) - at >= HEADER.size:
-                length, kind, number = HEADER.unpack_from(self._buffer, at)
-                end = at + HEADER.size + length
-                if end > len(self._buffer):
-                    break
-                payload = bytes(self._buffer[at + HEADER.size : end])
-                at = end
-                yield Kind(kind), number, payload
-        finally:
-            del self._buffer[:at]
 
 
 def domain_to_json(domain: Domain) -> bytes:

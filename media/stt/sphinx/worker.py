@@ -1,6 +1,6 @@
 """A worker process: decodes what the parent sends, one message after the other, until its end closes.
 
-Started by media/stt/sphinx/process.py with the number of its socket. SIGINT and SIGTERM are ignored,
+Started by media/workers/process.py with the number of its socket. SIGINT and SIGTERM are ignored,
 since service managers send them to all processes of a service, and calls are still being drained then.
 """
 
@@ -20,7 +20,8 @@ from media.stt.sphinx.ears import CMUDICT, Ears, Heard
 from media.stt.sphinx.errors import DomainError
 from media.stt.sphinx.lexicon import Lexicon
 from media.stt.sphinx.plan import Plan, Thresholds, build
-from media.stt.sphinx.wire import COUNT, OPEN, Kind, Splitter, domain_from_json, message
+from media.stt.sphinx.wire import COUNT, OPEN, Kind, domain_from_json
+from media.workers.wire import Splitter, message
 
 _RECEIVE = 65536  # bytes
 
@@ -175,7 +176,7 @@ def serve(sock: socket.socket) -> None:
                 worker = Worker(config, sock.sendall)
                 sock.sendall(message(Kind.READY))
             else:
-                worker.handle(kind, number, payload)
+                worker.handle(Kind(kind), number, payload)
 
 
 def readable(sock: socket.socket) -> bool:

@@ -11,24 +11,38 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from media.stt.sphinx.wire import Kind, Splitter
+from media.workers.wire import Splitter
 
 log = logging.getLogger(__name__)
 
-_ROOT = Path(__file__).parents[3]  # where the packages media and dialog lie
+_ROOT = Path(__file__).parents[2]  # where the packages media and dialog lie
 _RECEIVE = 65536  # bytes
 _TAIL = 2000  # characters of a dead worker's last words
 _REAP_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a worker runs: a module, whose last argument is the number of its socket."""
+
+    name: str  # for logs
+    module: str
+    arguments: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict)  # over our own
 
 
 class WorkerProcess:
     """One life of a worker. `on_message` and `on_dead` (once) are called from the loop."""
 
     def __init__(
-        self, on_message: Callable[[Kind, int, bytes], None], on_dead: Callable[[str], None]
+        self,
+        program: Program,
+        on_message: Callable[[int, int, bytes], None],
+        on_dead: Callable[[str], None],
     ) -> None:
         """`on_dead` gets the exit status and the last words. Raises OSError if it cannot start."""
         self._on_message, self._on_dead = on_message, on_dead
@@ -36,11 +50,12 @@ class WorkerProcess:
         self._splitter, self._unsent = Splitter(), bytearray()
         self._socket, theirs = socket.socketpair()
         self._open = True
+        path = os.pathsep.join([str(_ROOT), *_python_path()])
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "media.stt.sphinx.worker", str(theirs.fileno())],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), *_python_path()])},
+                [sys.executable, "-P", "-m", program.module, *program.arguments, str(theirs.fileno())],
+                env={**os.environ, "PYTHONPATH": path, **program.environ},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
