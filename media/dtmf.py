@@ -116,7 +116,7 @@ class EventSender:
 
 
 class DigitMerger:
-    """The same press by two ways (telephone event and INFO) -> one digit.
+    """The same press by several ways (telephone event, INFO, tones in the audio) -> one digit.
 
     Each way's digits come in order, so the nth on one is the nth on the other; a digit that its
     counterpart does not confirm in time came by one way only.
@@ -125,15 +125,15 @@ class DigitMerger:
     WINDOW_S = 1.0  # INFO may be sent at the end of a press, and retransmitted once
 
     def __init__(self) -> None:
-        self._single: deque[tuple[str, str, float]] = deque()  # way, digit, time
+        self._recent: deque[tuple[set[str], str, float]] = deque()  # ways so far, digit, time
 
     def is_new(self, way: str, digit: str, now: float) -> bool:
         """Whether this is the first news of the press. `now` in seconds of any clock."""
-        while self._single and now - self._single[0][2] > self.WINDOW_S:
-            self._single.popleft()
-        for known in self._single:
-            if known[0] != way and known[1] == digit:
-                self._single.remove(known)
+        while self._recent and now - self._recent[0][2] > self.WINDOW_S:
+            self._recent.popleft()
+        for ways, known, _ in self._recent:
+            if known == digit and way not in ways:
+                ways.add(way)
                 return False
-        self._single.append((way, digit, now))
+        self._recent.append(({way}, digit, now))
         return True

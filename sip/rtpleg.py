@@ -276,7 +276,9 @@ class RtpLeg:
             self._hangup(HangupCause.MEDIA_TIMEOUT)
             return
         # On hold the person is away: music and the like are not for the bot's ears.
-        pcm = self._silence if self._on_hold else streams.receiver.frame()
+        pcm, keys = (self._silence, "") if self._on_hold else streams.incoming()
+        for key in keys:
+            self._pressed("inband", key)
         frame = AudioFrame(pcm, self._format.rate, self._pts)
         self._pts += len(pcm) // 2
         sink.on_audio(frame)

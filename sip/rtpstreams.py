@@ -4,10 +4,11 @@ A new agreement keeps what can go on: the same codec keeps its jitter buffer, ou
 """
 
 from media.dtmf import EventSender
+from media.inband import InbandKeys
 from media.rtp import RtpSource
 from media.rtpstream import ReceiveTypes, RtpReceiver, RtpSender
 from sip.offer import MediaAgreement
-from sip.rtpmedia import MediaStats, RtpConfig
+from sip.rtpmedia import InbandDtmf, MediaStats, RtpConfig
 
 
 class Streams:
@@ -19,6 +20,7 @@ class Streams:
         self.receiver = self._new_receiver(new)
         self.sender = self._new_sender(new)
         self.keys = self._new_keys(new)
+        self._tones = self._new_tones(new)
 
     def agree(self, new: MediaAgreement) -> None:
         """Go on with another agreement."""
@@ -30,8 +32,20 @@ class Streams:
         if (old.codec, old.send_type, old.ptime_ms) != (new.codec, new.send_type, new.ptime_ms):
             self.sender = self._new_sender(new)
         self.sender.suppress_silence = self._suppresses(new)
+        if (self._tones is None) != (not self._listens(new)):
+            self._tones = self._new_tones(new)
         if old.dtmf_clock != new.dtmf_clock:
             self.keys = self._new_keys(new)
+
+    def incoming(self) -> tuple[bytes, str]:
+        """The next 20 ms of audio, and keys that were heard in it. Their tones are taken out: whoever wants
+        to know gets the keys."""
+        pcm = self.receiver.frame()
+        tones = self._tones
+        if tones is None:
+            return pcm, ""
+        keys = tones.frame(pcm)
+        return (bytes(len(pcm)) if tones.pressed else pcm), keys
 
     def outgoing(self, pcm: bytes | None) -> list[bytes]:
         """The packets of one packet time: keys before audio, silence where there is none."""
@@ -64,6 +78,13 @@ class Streams:
 
     def _new_keys(self, agreed: MediaAgreement) -> EventSender:
         return EventSender(agreed.dtmf_clock, self._config.dtmf_press_ms, self._config.dtmf_pause_ms)
+
+    def _listens(self, agreed: MediaAgreement) -> bool:
+        wanted = self._config.inband_dtmf
+        return wanted is InbandDtmf.ON or (wanted is InbandDtmf.AUTO and agreed.dtmf_send_type is None)
+
+    def _new_tones(self, agreed: MediaAgreement) -> InbandKeys | None:
+        return InbandKeys(agreed.codec.rate) if self._listens(agreed) else None
 
     def _suppresses(self, agreed: MediaAgreement) -> bool:
         return self._config.dtx and agreed.comfort_noise and agreed.codec.stateless

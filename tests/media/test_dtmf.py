@@ -133,3 +133,11 @@ def test_a_press_that_comes_by_rtp_and_info_counts_once() -> None:
         ]
     ]
     assert heard == [True, False, True, True, False, False, True, True]
+
+
+def test_a_press_that_comes_by_three_ways_is_one() -> None:
+    merger = DigitMerger()
+    news = [merger.is_new(way, "5", at) for way, at in (("rtp", 0.0), ("inband", 0.08), ("info", 0.4))]
+    assert news == [True, False, False]
+    news = [merger.is_new(way, "5", 0.5) for way in ("rtp", "info", "inband")]  # pressed again
+    assert news == [True, False, False]
