@@ -21,7 +21,7 @@ from sip.ua import message
 from sip.ua.config import SipConfig
 from sip.ua.filter import SourceFilter
 from sip.ua.grammar import Address, SipUri
-from sip.ua.resolve import resolve
+from sip.ua.resolve import Resolver
 from sip.ua.transport import route_host
 from sip.ua.trunks import Trunks
 
@@ -41,6 +41,9 @@ class PjsuaEndpoint:
         self.config, self.media = config, media
         self.sources = SourceFilter(config.allow)
         self.trunks = Trunks(config.trunks)
+        self._resolver = Resolver(
+            config.dns, config.families, config.transports, lambda: asyncio.get_running_loop().time()
+        )
         self._scope = AsyncExitStack()
         self._thread: PjThread | None = None
         self._on_call: OnCall | None = None
@@ -115,7 +118,7 @@ class PjsuaEndpoint:
             raise CallFailed(503, f"pjsip holds {thread.max_calls} calls at most")
         trunk = self.trunks.named(call.trunk) if call.trunk else self.trunks.of_uri(target)
         try:
-            flow = await resolve(trunk.hop if trunk is not None else target, "UDP", ":" in self.config.host)
+            flow = await self._resolver.resolve(trunk.hop if trunk is not None else target, "UDP")
         except RemoteProtocolError as e:
             raise CallFailed(e.status, str(e)) from e
         except OSError as e:

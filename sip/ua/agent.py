@@ -27,6 +27,7 @@ from sip.ua.message import Request, reply
 from sip.ua.outgoing import OutgoingInvite
 from sip.ua.registration import Registration, RegistrationState
 from sip.ua.reinvite import renegotiate
+from sip.ua.resolve import Resolver
 from sip.ua.session import KNOWN, Session
 from sip.ua.sources import Ban, Sources
 from sip.ua.stack import Stack
@@ -67,6 +68,9 @@ class UserAgent:
             lambda host: self._trunks.of_host(host) is not None,
         )
         self.sources.on_ban = _banned
+        self._resolver = Resolver(
+            config.dns, config.families, config.transports, lambda: asyncio.get_running_loop().time()
+        )
         self._transport = transport(config, self.sources, self.counters)
         self._scope = AsyncExitStack()
         self._stack: Stack | None = None
@@ -122,7 +126,9 @@ class UserAgent:
         except OSError:
             await self._scope.aclose()
             raise
-        self._stack = Stack(self._config, self._media, exchange, self.sources, self._trunks, spawn)
+        self._stack = Stack(
+            self._config, self._media, exchange, self.sources, self._trunks, self._resolver, spawn
+        )
         for state in self._trunks.states:
             registration = Registration(self._stack, state)
             self._registrations.append(registration)

@@ -1,5 +1,6 @@
 """Configuration of the SIP user agent. Media (codecs, RTP ports) is `sip.rtpmedia.RtpConfig`."""
 
+import socket
 from dataclasses import dataclass
 
 from sip.sdes import SrtpPolicy
@@ -67,6 +68,21 @@ class TlsConfig:
     """Take connections only of peers with a certificate from `ca_file`."""
 
 
+@dataclass(frozen=True, slots=True)
+class DnsConfig:
+    """How the servers of a domain are found: names in the addresses that we call, and of trunks."""
+
+    srv: bool = True
+    """Look for NAPTR and SRV records of names without a port (RFC 3263): providers name several servers by
+    them. Without any, and for names without a dot, it is the address that counts."""
+    servers: tuple[str, ...] = ()
+    """Name servers to ask, with a port if it is not 53: "10.0.0.2", "10.0.0.2:5353". Empty: the system's."""
+    timeout_s: float = 2.0
+    """For one question; then it counts as unanswered."""
+    dead_s: float = 60.0
+    """How long a server that did not answer stands behind the others."""
+
+
 def _check_transports(name: str, values: tuple[str, ...]) -> None:
     for value in values:
         if value.lower() not in {"udp", "tcp", "tls"}:
@@ -78,7 +94,7 @@ class SipConfig:
     """The user agent's sockets, peers and limits."""
 
     host: str = "127.0.0.1"
-    """Address to bind: one of this machine, or 0.0.0.0 (all IPv4) or :: (all IPv6). By default only
+    """Address to bind: one of this machine, or 0.0.0.0 (all IPv4) or :: (all, IPv4 too). By default only
     programs on this machine can call: opening a SIP port to a network is a decision."""
     port: int = 5060
     """UDP and TCP port. 0: any free one (both transports get the same)."""
@@ -94,6 +110,7 @@ class SipConfig:
     """Networks whose calls are taken: "192.0.2.0/24", "10.1.2.3". This machine, the trunks and whoever
     we are calling are allowed anyway. All others get no answer: an open SIP port is scanned within
     minutes, and every answer invites more."""
+    dns: DnsConfig = DnsConfig()
     per_source: SourceLimits = SourceLimits()
     trunks: tuple[Trunk, ...] = ()
     """Providers and PBXs; see below."""
@@ -120,3 +137,10 @@ class SipConfig:
         _check_transports("transports", self.transports)
         if "tls" in {t.lower() for t in self.transports} and not self.tls.certificate:
             raise ValueError("transports has tls, which needs a certificate: set tls.certificate")
+
+    @property
+    def families(self) -> tuple[socket.AddressFamily, ...]:
+        """Of the addresses that we can reach."""
+        if self.host == "::":
+            return socket.AF_INET, socket.AF_INET6
+        return (socket.AF_INET6,) if ":" in self.host else (socket.AF_INET,)

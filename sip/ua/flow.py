@@ -1,9 +1,10 @@
 """Where a message came from, and the way for an answer (RFC 3261, 18.2; RFC 3581)."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
-from sip.ua.grammar import Via
+from sip.errors import RemoteProtocolError
+from sip.ua.grammar import SipUri, Via
 from sip.ua.message import Request
 
 TransportName = Literal["UDP", "TCP", "TLS"]
@@ -12,6 +13,18 @@ TransportName = Literal["UDP", "TCP", "TLS"]
 def default_port(transport: str) -> int:
     """RFC 3261, 18.1.1."""
     return 5061 if transport == "TLS" else 5060
+
+
+def transport_of(uri: SipUri, default: TransportName = "UDP") -> TransportName:
+    """How to send to a URI. Raises RemoteProtocolError if we cannot."""
+    if uri.scheme not in ("sip", "sips"):
+        raise RemoteProtocolError(f"cannot send to a {uri.scheme} URI", 416)
+    transport = uri.transport or ("TLS" if uri.scheme == "sips" else default)
+    if uri.scheme == "sips" and transport == "TCP":  # RFC 3261, 26.2.2: TLS over TCP
+        transport = "TLS"
+    if transport not in ("UDP", "TCP", "TLS") or (uri.scheme == "sips" and transport != "TLS"):
+        raise RemoteProtocolError(f"transport {transport} is not supported for {uri.scheme}", 416)
+    return cast(TransportName, transport)
 
 
 @dataclass(frozen=True, slots=True)

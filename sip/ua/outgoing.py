@@ -21,7 +21,6 @@ from sip.ua.flow import Flow
 from sip.ua.grammar import Address, CSeq, SipUri
 from sip.ua.layer import ClientTransaction
 from sip.ua.message import Headers, Request, Response
-from sip.ua.resolve import resolve
 from sip.ua.session import Session
 from sip.ua.stack import SDP, Stack
 from sip.ua.trunks import TrunkState
@@ -83,9 +82,9 @@ class OutgoingInvite:
 
     async def _way(self) -> Flow:
         hop = self._trunk.hop if self._trunk is not None else self._target
-        transport = self._trunk.transport if self._trunk is not None else "UDP"
+        transport = self._trunk.transport if self._trunk is not None else None
         try:
-            return await resolve(hop, transport, ":" in self._stack.config.host)
+            return await self._stack.resolver.resolve(hop, transport)
         except RemoteProtocolError as e:
             raise CallFailed(e.status, str(e)) from e
         except OSError as e:

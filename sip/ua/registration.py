@@ -14,7 +14,6 @@ from sip.errors import RegistrationFailed, RemoteProtocolError
 from sip.ua.flow import Flow
 from sip.ua.grammar import Address, CSeq
 from sip.ua.message import Headers, Request, Response
-from sip.ua.resolve import addresses, resolve
 from sip.ua.stack import Stack
 from sip.ua.trunks import TrunkState
 
@@ -95,10 +94,13 @@ class Registration:
                 log.info("sip unregister failed", extra={"trunk": self.name, "error": str(e)})
 
     async def _look_up(self) -> Flow:
-        trunk, ipv6 = self._trunk, ":" in self._stack.config.host
-        flow = await resolve(trunk.hop, trunk.transport, ipv6)
-        # Calls may come from any address of the name, and from the registrar though a proxy is set.
-        hosts = {flow.host, *await addresses(trunk.hop, ipv6), *await addresses(trunk.uri, ipv6)}
+        trunk, resolver = self._trunk, self._stack.resolver
+        ways = await resolver.ways(trunk.hop, trunk.transport)
+        flow = ways[0]
+        # Calls may come from any server of the name, and from the registrar though a proxy is set.
+        if trunk.hop is not trunk.uri:
+            ways += await resolver.ways(trunk.uri, trunk.transport)
+        hosts = {way.host for way in ways}
         for host in hosts - trunk.hosts:
             self._stack.sources.hold(host)
         for host in trunk.hosts - hosts:
@@ -127,6 +129,8 @@ class Registration:
         response = await self._stack.exchange.ask(
             lambda: self._request(flow, expires_s), flow, self._trunk.credentials
         )
+        if response is None or response.status == 503:  # RFC 3263, 4.3: the next time another server
+            self._stack.resolver.failed(flow)
         if response is None:
             raise RegistrationFailed(self._stack.exchange.trouble(flow))
         return response

@@ -18,7 +18,6 @@ from sip.ua.keys import KeySender
 from sip.ua.layer import ServerTransaction
 from sip.ua.message import Request, Response, reply
 from sip.ua.referral import Referral
-from sip.ua.resolve import next_flow
 from sip.ua.stack import SDP, Stack, cause_of, reason_of
 from sip.ua.trunks import TrunkState
 
@@ -210,9 +209,8 @@ class Session:
 
     async def way(self) -> Flow:
         """Where the next request goes."""
-        ipv6 = ":" in self.stack.config.host
-        hop = self.dialog.next_hop()
-        flow = await next_flow(hop, bool(self.dialog.routes), self._source, ipv6)
+        hop, routed = self.dialog.next_hop(), bool(self.dialog.routes)
+        flow = await self.stack.resolver.next_flow(hop, self._source, routed=routed)
         self._hold(flow)
         return flow
 

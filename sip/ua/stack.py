@@ -16,6 +16,7 @@ from sip.ua.exchange import ALLOW, Exchange
 from sip.ua.flow import Flow
 from sip.ua.layer import ServerTransaction
 from sip.ua.message import Request, Response, reply
+from sip.ua.resolve import Resolver
 from sip.ua.sources import Sources
 from sip.ua.trunks import Trunks, TrunkState
 
@@ -50,6 +51,7 @@ class Stack:
     exchange: Exchange
     sources: Sources
     trunks: Trunks
+    resolver: Resolver
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     dialogs: dict[DialogKey, Dispatch] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # set when a dialog has ended

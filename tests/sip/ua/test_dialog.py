@@ -6,14 +6,14 @@ import socket
 import pytest
 
 from sip.errors import RemoteProtocolError
-from sip.ua.config import SipConfig
+from sip.ua.config import DnsConfig, SipConfig
 from sip.ua.counters import SipCounters
 from sip.ua.dialog import AnswerTimer, Dialog
 from sip.ua.exchange import Exchange
 from sip.ua.flow import Flow
 from sip.ua.grammar import CSeq, SipUri
 from sip.ua.message import Headers, Request, reply
-from sip.ua.resolve import addresses, next_flow, resolve
+from sip.ua.resolve import Resolver
 from sip.ua.sources import SourceLimits, Sources
 from sip.ua.transaction import Timers
 from sip.ua.transport import NetworkTransport
@@ -91,6 +91,10 @@ def test_an_answer_is_repeated_for_32_seconds() -> None:
     assert (sent, now) == ([0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5], 32.0)
 
 
+def resolver() -> Resolver:
+    return Resolver(DnsConfig(srv=False), (socket.AF_INET,), ("udp", "tcp"), lambda: 0.0)
+
+
 PUBLIC = Flow("UDP", "203.0.113.5", 30000)
 
 
@@ -122,7 +126,7 @@ def test_the_way_of_the_next_request(hop: str, routed: bool, source: Flow, expec
             raise socket.gaierror("no such name")
 
         asyncio.get_running_loop().getaddrinfo = unknown  # type: ignore[assignment]
-        return await next_flow(hop, routed, source)
+        return await resolver().next_flow(hop, source, routed=routed)
 
     assert run(test()) == expected
 
@@ -130,13 +134,16 @@ def test_the_way_of_the_next_request(hop: str, routed: bool, source: Flow, expec
 def test_names_are_looked_up() -> None:
     async def test() -> None:
         async def found(host: str, port: int, **_: object) -> list[object]:
-            return [(0, 0, 0, "", (address, port)) for address in ("192.0.2.7", "192.0.2.8", "192.0.2.7")]
+            return [
+                (socket.AF_INET, 0, 0, "", (address, port))
+                for address in ("192.0.2.7", "192.0.2.8", "192.0.2.7")
+            ]
 
         asyncio.get_running_loop().getaddrinfo = found  # type: ignore[assignment]
         uri = SipUri.parse("sip:a@sip.example:5070;transport=tcp")
-        assert await resolve(uri) == Flow("TCP", "192.0.2.7", 5070)
-        assert await addresses(uri) == ["192.0.2.7", "192.0.2.8"]
-        assert await addresses(SipUri.parse("sip:[::1]")) == ["::1"]
+        expected = [Flow("TCP", "192.0.2.7", 5070), Flow("TCP", "192.0.2.8", 5070)]
+        assert await resolver().ways(uri) == expected
+        assert await resolver().ways(SipUri.parse("sip:[::1]")) == [Flow("UDP", "::1", 5060)]
 
     run(test())
 
