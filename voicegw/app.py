@@ -116,7 +116,7 @@ class App:
         watch_ticker(self.metrics, health, config.limits.lateness_ms)
         reader = CallReader(database_url(config.storage, data))
         self._stack.push_async_callback(reader.close)
-        await self._listen(health, Archive(reader, data))
+        await self._listen(health, Archive(reader, data), keeper)
         health.complete = True
 
     async def _keeper(self, data: Path) -> CallKeeper:
@@ -146,7 +146,7 @@ class App:
     def _dialog(self, flow: Flow) -> NewDialog:
         return lambda call: new_dialog(flow, self._config, call)
 
-    async def _listen(self, health: Health, archive: Archive) -> None:
+    async def _listen(self, health: Health, archive: Archive, keeper: CallKeeper) -> None:
         """Open the doors."""
         metronome = Metronome(self.metrics.late.observe)
         self.sip = _endpoint(self._config, _rtp_media(self._config, metronome))
@@ -156,6 +156,7 @@ class App:
         await self._bind()
         await self._outbound()
         self._stack.push_async_callback(self.sip.close)
+        self._softphone = await self._browser(metronome, keeper)
         self._stack.push_async_callback(self.calls.stop)
         if isinstance(self.sip, UserAgent):
             watch_sip(self.sip, self.metrics, health)
@@ -172,8 +173,26 @@ class App:
 
     def _mounts(self) -> list[Mount]:
         """Parts with web requests of their own."""
-        mounts: list[Mount] = [DialApi(self.dialer), *self.carriers.mounts]
+        mounts: list[Mount] = [DialApi(self.dialer), *self.carriers.mounts, *self._softphone]
         return [*mounts, BansApi(self.sip.sources)] if isinstance(self.sip, UserAgent) else mounts
+
+    async def _browser(self, metronome: Metronome, keeper: CallKeeper) -> list[Mount]:
+        """The softphone, if it is wanted and can be had. Raises StartError."""
+        config = self._config
+        if not config.webrtc.enabled:
+            return []
+        try:
+            from voicegw.softphone.build import build  # noqa: PLC0415 - optional, a hundred megabytes
+        except ImportError as error:
+            hint = "pip install 'voicegw[webrtc]', or set webrtc.enabled to false"
+            log.warning("no softphone", extra={"missing": error.name, "hint": hint})
+            return []
+        try:
+            media, softphone = build(config, metronome, self.calls, keeper, self._flows, lambda: self.sip_uri)
+        except ValueError as error:
+            raise StartError(f"webrtc: {error}") from error
+        await self._stack.enter_async_context(media)
+        return [softphone]
 
     def _ways(self) -> dict[str, WayOut]:
         """What can place calls, by the names that `outbound.routes` uses."""

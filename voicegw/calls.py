@@ -87,12 +87,13 @@ class CallManager:
         self.draining = False
         metrics.active.set_function(lambda: len(self.live))
 
-    async def on_call(self, incoming: IncomingCall) -> None:
-        """Take one call from its INVITE to its end. Only cancelling gets out of here."""
+    async def on_call(self, incoming: IncomingCall, flow: str | None = None) -> None:
+        """Take one call from its INVITE to its end, by the routing table unless the way in has chosen the
+        flow. Only cancelling gets out of here."""
         info = incoming.info
         call_id_var.set(info.call_id)
         log.info("call came in", extra={"pii_from": info.caller, "pii_to": info.callee})
-        flow = self._parts.router.flow_for(info)
+        flow = flow or self._parts.router.flow_for(info)
         refusal = self.refusal(flow)
         if refusal is not None or flow is None:
             self._reject(incoming, refusal or NOT_FOUND)

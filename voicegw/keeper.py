@@ -2,7 +2,7 @@
 
     CallSession -- event --> KeptCall -+-> CallLog   (recordings/, disk thread) -> YYYY/MM/DD/<id>.jsonl
                                        +-> Conversation -> CallStore (storage/) -> voicegw.db
-                                       '-> listeners (metrics)
+                                       '-> listeners (metrics), and who watches this call (its page)
                 -- audio --> Recorder  (recordings/, disk thread) -------------> YYYY/MM/DD/<id>.wav
 
 A broken disk or database costs what they would have kept, and is said once; no call notices.
@@ -105,6 +105,8 @@ class KeptCall:
                 self._keeper.store.post(Spoken(self._info.call_id, changed, turns))
             for listener in self._keeper.listeners:
                 listener(name, fields)
+            if watcher := self._keeper.watchers.get(self._info.call_id):
+                watcher(name, fields)
         except Exception:  # a bug in what is kept of a call must not harm the call
             if not self._broken:
                 log.exception("event could not be kept", extra={"event": name})
@@ -189,6 +191,12 @@ class CallKeeper:
     ) -> None:
         self.config, self.writer, self.store, self.listeners, self.now = config, writer, store, listeners, now
         self.server = server_name(config)
+        self.watchers: dict[str, Listener] = {}
+
+    def watch(self, call_id: str, watcher: Listener) -> Callable[[], None]:
+        """Tell `watcher` the events of one call, which may still have to begin. Returns what ends that."""
+        self.watchers[call_id] = watcher
+        return lambda: self.watchers.pop(call_id, None) and None
 
     @asynccontextmanager
     async def open(self, info: CallInfo, flow: str) -> AsyncIterator[KeptCall]:

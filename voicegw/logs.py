@@ -120,7 +120,13 @@ def logging_to(config: LogConfig, stream: TextIO | None = None) -> Iterator[Drop
     writer.setFormatter(formatter(show_pii=config.show_pii))
     handler = DroppingQueueHandler(queue.Queue(QUEUE))
     listener = logging.handlers.QueueListener(handler.queue, writer)
-    levels = {"": config.level, "aiosqlite": "info", "alembic": "warning", **config.levels}
+    levels = {
+        "": config.level,
+        "aiosqlite": "info",
+        "aioice": "warning",
+        "alembic": "warning",
+        **config.levels,
+    }
     before = {name: logging.getLogger(name).level for name in levels}
     for name, level in levels.items():
         logging.getLogger(name).setLevel(str(level).upper())

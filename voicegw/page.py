@@ -32,12 +32,13 @@ CONTENT_SECURITY_POLICY = (
 def index(
     health: Mapping[str, Any], sip_uri: str, live: Sequence[LiveCall], recent: Sequence[Mapping[str, Any]]
 ) -> str:
-    """The first page."""
+    """All calls, and how to make one."""
     uri = escape(sip_uri)
     return _page(
         "voicegw",
         f"""<p id="state" data-fresh role="status">{_state(health, len(live))}</p>
 <h2 id="how">Call it</h2>
+<p>From the browser, with the <a href="/">softphone</a>.</p>
 <p>With a softphone (Linphone, Baresip, Zoiper) on this machine, no account needed: <code>{uri}</code></p>
 <p>Without one, from a terminal:</p>
 <pre tabindex="0">voicegw call {uri} --say "I would like to book an appointment"</pre>
@@ -58,7 +59,7 @@ def call(found: Mapping[str, Any]) -> str:
 <p class="soft">Caller on the left, bot on the right. <a href="{link}/recording" download>Download</a></p>"""
     return _page(
         f"Call from {found.get('from', '')}",
-        f"""<p><a href="/">All calls</a></p>
+        f"""<p><a href="/calls">All calls</a></p>
 <dl>{_facts(found)}</dl>
 {player if found.get("recording") else '<p class="soft">There is no recording.</p>'}
 <h2>Conversation</h2>

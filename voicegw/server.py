@@ -3,7 +3,7 @@ whatever else answers requests of its own come in as mounts (voicegw/mount.py).
 
 /health /health/live /health/ready /healthz     JSON; 503 when no call should come here
 /metrics                                        Prometheus
-/ and /calls/{id}                               pages for people
+/calls and /calls/{id}                          pages for people; / leads there without the softphone
 /api/calls[?limit=], /api/calls/{id}[/timeline | /recording]
 """
 
@@ -64,7 +64,7 @@ class HttpServer:
         )
         self._app.add_routes(
             [
-                web.get("/", self._index),
+                web.get("/calls", self._index),
                 web.get("/calls/{id}", self._call_page),
                 web.get("/health", self._ready),
                 web.get("/health/ready", self._ready),
@@ -79,6 +79,7 @@ class HttpServer:
         )
         for mount in mounts:
             self._app.add_routes(mount.routes())
+        self._app.add_routes([web.get("/", _to_calls)])  # unless the softphone is there
         self._app.on_response_prepare.append(_secure)
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=SHUTDOWN_S)
 
@@ -167,6 +168,10 @@ class HttpServer:
         if path is None:
             raise web.HTTPNotFound(text="There is no recording of this call.\n")
         return web.FileResponse(path, headers={"Content-Type": "audio/wav"})
+
+
+async def _to_calls(_: web.Request) -> web.Response:
+    raise web.HTTPFound("/calls")
 
 
 async def _secure(_: web.Request, response: web.StreamResponse) -> None:

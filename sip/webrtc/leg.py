@@ -68,6 +68,16 @@ class WebRtcLeg:
         self.flows = False  # a packet has come
         self._patience = media.config.resume_s * 1000 / FRAME_MS
 
+    @property
+    def negotiated(self) -> bool:
+        """Whether there is an answer; candidates are for the last one."""
+        return self._receiver is not None
+
+    @property
+    def cause(self) -> HangupCause | None:
+        """Why the call has ended; None while it has not."""
+        return self._closed
+
     # Signalling, as the page's messages tell
 
     async def negotiate(self, offer: str) -> str:

@@ -187,7 +187,7 @@ def test_a_broken_database_is_said_and_health_still_answers(tmp_path: Path) -> N
     async def scenario(house: House, get: Get) -> None:
         house.archive.broken = True
         assert (await get("/api/calls")).status == 503
-        assert (await get("/")).status == 503
+        assert (await get("/calls")).status == 503
         assert (await get("/health")).status == 200
 
     visit(tmp_path, scenario)
@@ -196,7 +196,9 @@ def test_a_broken_database_is_said_and_health_still_answers(tmp_path: Path) -> N
 # Who may read
 
 
-@pytest.mark.parametrize("path", ["/", "/calls/c1", "/api/calls", "/api/calls/c1", "/api/calls/c1/recording"])
+@pytest.mark.parametrize(
+    "path", ["/calls", "/calls/c1", "/api/calls", "/api/calls/c1", "/api/calls/c1/recording"]
+)
 def test_calls_are_for_this_machine_or_for_the_token(tmp_path: Path, path: str) -> None:
     (tmp_path / "recording").write_bytes(b"RIFF")
     elsewhere = {"X-Forwarded-For": "203.0.113.9"}
@@ -259,7 +261,7 @@ def test_pages_are_whole_escaped_and_accessible(tmp_path: Path) -> None:
         assert task is not None
         info = CallInfo("live", EVIL, "bot", "sip")
         house.live.add(LiveCall(info, "clinic", task, 0.0, state="answered"))
-        for path in ("/", "/calls/c1"):
+        for path in ("/calls", "/calls/c1"):
             answer = await get(path)
             text = await answer.text()
             assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -272,7 +274,7 @@ def test_pages_are_whole_escaped_and_accessible(tmp_path: Path) -> None:
             ids = [attrs["id"] for _, attrs in outline.tags if "id" in attrs]
             assert len(ids) == len(set(ids))
             assert all("scope" in attrs for tag, attrs in outline.tags if tag == "th")
-        index = await (await get("/")).text()
+        index = await (await get("/calls")).text()
         assert "sip:bot@127.0.0.1:5060" in index and "voicegw call" in index and "1 call in progress" in index
         call = await (await get("/calls/c1")).text()
         assert "heard only: Hello," in call and "answered after 640 ms" in call
@@ -282,12 +284,12 @@ def test_pages_are_whole_escaped_and_accessible(tmp_path: Path) -> None:
 
 def test_every_answer_has_security_headers_and_the_page_needs_nothing_else(tmp_path: Path) -> None:
     async def scenario(house: House, get: Get) -> None:
-        for path in ("/", "/health", "/nothing", "/api/calls"):
+        for path in ("/calls", "/health", "/nothing", "/api/calls"):
             headers = (await get(path)).headers
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["Referrer-Policy"] == "no-referrer"
             assert "default-src 'none'" in headers["Content-Security-Policy"]
-        text = await (await get("/")).text()
+        text = await (await get("/calls")).text()
         assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", text), "nothing from elsewhere"
         assert " style=" not in text and " onclick=" not in text, "inline attributes would be blocked"
 
@@ -296,12 +298,20 @@ def test_every_answer_has_security_headers_and_the_page_needs_nothing_else(tmp_p
 
 def test_a_policy_hash_is_of_what_is_sent(tmp_path: Path) -> None:
     async def scenario(house: House, get: Get) -> None:
-        answer = await get("/")
+        answer = await get("/calls")
         text, policy = await answer.text(), answer.headers["Content-Security-Policy"]
         for tag in ("style", "script"):
             (inline,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
             digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
             assert f"{tag}-src 'sha256-{digest}'" in policy
+
+    visit(tmp_path, scenario)
+
+
+def test_the_first_page_is_the_list_of_calls_where_there_is_no_softphone(tmp_path: Path) -> None:
+    async def scenario(_: House, get: Get) -> None:
+        answer = await get("/")
+        assert (answer.status, answer.url.path) == (200, "/calls")
 
     visit(tmp_path, scenario)
 

@@ -19,6 +19,7 @@ from recordings.calllog import Config as TimelineConfig
 from recordings.recorder import Config as RecordingConfig
 from sip.rtpmedia import RtpConfig
 from sip.ua.config import SipConfig
+from sip.webrtc.config import WebRtcConfig
 from voicegw.config.carriers import CarriersConfig
 from voicegw.config.outbound import OutboundConfig
 from voicegw.storage.engine import Config as StorageConfig
@@ -163,6 +164,7 @@ class Config:
     sip: SipConfig = SipConfig()
     rtp: RtpConfig = RtpConfig()
     http: HttpConfig = HttpConfig()
+    webrtc: WebRtcConfig = WebRtcConfig()
     routing: Routing = field(default_factory=Routing)
     outbound: OutboundConfig = field(default_factory=OutboundConfig)
     carriers: CarriersConfig = CarriersConfig()
