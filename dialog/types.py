@@ -142,6 +142,8 @@ class NoteName(StrEnum):
     SLOT = "slot"  # name, value
     INTENT = "intent"  # name, confidence
     NO_MATCH = "no_match"  # text
+    LLM = "llm"  # model, first_token_ms, took_ms, prompt, completion, cached (tokens): a request to a model
+    TOOL = "tool"  # name, arguments, result, ok, took_ms: a tool that a model called
 
 
 Act = Say | Listen | SendDtmf | Transfer | Hangup | Note

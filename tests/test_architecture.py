@@ -39,6 +39,7 @@ CLOCKS_AND_TASKS = {
     "datetime.utcnow",
 }
 DRIVERS: dict[str, str] = {
+    "dialog/pump.py": "owns the one task that drives a generator, and ends it in close()",
     "dialog/llm/fallback.py": "engines that race run in a task each; the race that starts them ends them",
     "voicegw/clock.py": "the application's wall clock, which it hands to whoever needs one",
     "voicegw/cli/speech.py": "tells the user how long an engine took",
@@ -48,6 +49,7 @@ DRIVERS: dict[str, str] = {
 
 # `except Exception` stands in three kinds of places: the reply, the call, the process.
 BROAD_EXCEPTS: dict[str, str] = {
+    "dialog/agent/toolbox.py": "a tool may do anything: the model is told, and the conversation goes on",
     "dialog/llm/fallback.py": "what an engine raises in its task is raised in whoever waits for the answer",
     "sip/pjsua/calls.py": "an exception in a C++ callback keeps pjsip's objects alive: abort at exit",
     "sip/pjsua/endpoint.py": "a call's handler has failed: that call is refused",

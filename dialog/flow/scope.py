@@ -55,7 +55,7 @@ class Scope:
         except ExpressionError as error:
             self.source.error(node, f"{what}: {error}")
         else:
-            self._reads.append((self.source.line(node), template.names - set(extra)))
+            self.reads(node, template.names - set(extra))
             return template
         return compile_template("?")
 
@@ -74,9 +74,13 @@ class Scope:
         except ExpressionError as error:
             self.source.error(node, f"{what}: {error}")
         else:
-            self._reads.append((self.source.line(node), expression.names))
+            self.reads(node, expression.names)
             return expression
         return compile_expression("none")
+
+    def reads(self, node: Node, names: frozenset[str]) -> None:
+        """These names are read here; `check_names` looks whether they exist."""
+        self._reads.append((self.source.line(node), names))
 
     def slot(self, node: Node, what: str) -> str:
         """The name of a slot that is filled here."""

@@ -58,10 +58,10 @@ def _render(slot: _Slot, values: Mapping[str, Value], now: datetime) -> str:
         raise ExpressionError(f"{{{slot.expression.source}|{slot.format}}}: {error}") from None
 
 
-def compile_template(source: str) -> Template:
+def compile_template(source: str, longest: int = MAX_CHARS) -> Template:
     """Check and compile. Raises ExpressionError; whether the names exist is the caller's to check."""
-    if len(source) > MAX_CHARS:
-        raise ExpressionError(f"the text has {len(source)} characters, {MAX_CHARS} is the most")
+    if len(source) > longest:
+        raise ExpressionError(f"the text has {len(source)} characters, {longest} is the most")
     parts: list[str | _Slot] = []
     for match in _PART.finditer(source):
         found = match[0]

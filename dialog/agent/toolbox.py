@@ -1,0 +1,105 @@
+"""Runs the tools of agents. Whatever happens, the model gets a text to go on with: a result, or what failed."""
+
+import asyncio
+import importlib
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from dialog.agent.spec import HttpTool, PythonTool, Tool
+
+log = logging.getLogger(__name__)
+
+LONGEST = 4000  # characters of a result: models read them all, callers wait meanwhile
+
+
+class Toolbox:
+    """Shared by all calls."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close connections. Idempotent."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def run(self, tool: Tool, arguments: str) -> tuple[str, bool]:
+        """The tool's result as text, and whether it is one (False: what went wrong). `arguments`: JSON of the
+        model."""
+        try:
+            given = json.loads(arguments or "{}")
+        except json.JSONDecodeError as error:
+            return f"error: the arguments are no JSON: {error}", False
+        if problem := _misfit(tool, given):
+            return f"error: {problem}", False
+        name = tool.spec.name
+        try:
+            async with asyncio.timeout(tool.timeout_s):
+                run = self._http if isinstance(tool, HttpTool) else self._python
+                return (await run(tool, given))[:LONGEST], True  # type: ignore[arg-type]
+        except TimeoutError:
+            log.warning("tool took too long", extra={"tool": name, "timeout_s": tool.timeout_s})
+            return f"error: {name} took too long", False
+        except Exception as error:  # a tool may do anything; the conversation goes on
+            log.warning("tool failed", extra={"tool": name, "error": f"{type(error).__name__}: {error}"})
+            return f"error: {name} failed: {error}"[:LONGEST], False
+
+    async def _http(self, tool: HttpTool, given: dict[str, Any]) -> str:
+        url, rest = tool.url, dict(given)
+        for key in given:
+            if f"{{{key}}}" in url:
+                url = url.replace(f"{{{key}}}", quote(str(rest.pop(key)), safe=""))
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        query = {key: _plain(value) for key, value in rest.items()} if tool.method == "GET" else None
+        body = None if tool.method == "GET" else rest
+        async with self._session.request(
+            tool.method, url, params=query, json=body, headers=tool.headers
+        ) as response:
+            text = (await response.content.read(4 * LONGEST)).decode(errors="replace")
+            if response.status >= 400:
+                raise RuntimeError(f"HTTP {response.status}: {text[:200]}")
+            return text
+
+    async def _python(self, tool: PythonTool, given: dict[str, Any]) -> str:
+        result = await function(tool.function)(**given)
+        return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+
+
+def function(dotted: str) -> Callable[..., Awaitable[Any]]:
+    """The function `module:name`. Raises ValueError saying what is missing."""
+    module, _, name = dotted.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"there is no function {dotted!r}: {error}") from error
+    if not asyncio.iscoroutinefunction(found):
+        raise ValueError(f"{dotted} is no async function")
+    return found  # type: ignore[no-any-return]
+
+
+def _misfit(tool: Tool, given: Any) -> str:
+    """What is wrong with the arguments at their first level, where models err; "" if nothing is."""
+    if not isinstance(given, dict):
+        return "the arguments must be an object"
+    schema = tool.spec.parameters
+    known = schema.get("properties", {})
+    missing = [name for name in schema.get("required", ()) if given.get(name) is None]
+    if missing:
+        return f"missing: {', '.join(missing)}"
+    for name, value in given.items():
+        if name not in known:
+            return f"unknown argument {name}; known are {', '.join(known) or 'none'}"
+        if (allowed := known[name].get("enum")) and value not in allowed:
+            return f"{name} must be one of {', '.join(map(str, allowed))}"
+    return ""
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
