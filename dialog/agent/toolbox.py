@@ -1,4 +1,4 @@
-"""Runs the tools of agents. Whatever happens, the model gets a text to go on with: a result, or what failed."""
+"""Runs the tools of agents. Whatever happens, the model gets a text: the result, or what went wrong."""
 
 import asyncio
 import importlib
