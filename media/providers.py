@@ -1,4 +1,4 @@
-"""Speech engines are modules found by name, never registered: `pocketsphinx` -> `media.stt.pocketsphinx`.
+"""Engines are modules found by name, never registered: stt `pocketsphinx` -> `media.stt.pocketsphinx`.
 
 An engine module offers `Config`, a frozen dataclass whose fields are documented, and `create(config)`.
 Importing it has no side effect and needs no optional package. A name with a dot is a module of
@@ -17,7 +17,9 @@ from typing import Any, Literal
 
 from media.errors import MediaError
 
-Kind = Literal["stt", "tts", "vad"]
+Kind = Literal["stt", "tts", "vad", "llm"]
+
+ROOMS: dict[Kind, str] = {"stt": "media.stt", "tts": "media.tts", "vad": "media.vad", "llm": "dialog.llm"}
 
 
 class UnknownProvider(MediaError):
@@ -36,7 +38,7 @@ class Provider:
 
 def load(kind: Kind, name: str) -> Provider:
     """Find the engine. Raises UnknownProvider, naming those there are."""
-    path = name if "." in name else f"media.{kind}.{name}"
+    path = name if "." in name else f"{ROOMS[kind]}.{name}"
     try:
         # Looked up first, so that an import error inside the engine is not taken for its absence.
         found = bool(name) and importlib.util.find_spec(path) is not None
@@ -57,11 +59,11 @@ def load(kind: Kind, name: str) -> Provider:
 
 def known(kind: Kind) -> list[str]:
     """Names of the engines that come with us, found by reading their source, not by importing it."""
-    package = importlib.import_module(f"media.{kind}")
+    package = importlib.import_module(ROOMS[kind])
     return sorted(
         module.name
         for module in pkgutil.iter_modules(package.__path__)
-        if _is_engine(importlib.util.find_spec(f"media.{kind}.{module.name}"))
+        if _is_engine(importlib.util.find_spec(f"{ROOMS[kind]}.{module.name}"))
     )
 
 

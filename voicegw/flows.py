@@ -4,32 +4,41 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
+from dialog.agent.engine import AgentEngine, AgentParts
+from dialog.agent.spec import AgentSpec
 from dialog.errors import FlowError
 from dialog.flow.engine import FlowEngine
-from dialog.flow.load import load_flow
 from dialog.flow.model import Flow
+from dialog.load import load_dialog
+from dialog.types import DialogEngine
 from media.leg import CallInfo
 from voicegw import clock
 from voicegw.config import Config, Settings
 from voicegw.config.source import Path_, dotted
 from voicegw.errors import ConfigError, Problem
 
+Conversation = Flow | AgentSpec
+"""What answers a call: a flow, or an agent that a language model plays."""
 
-def load_flows(config: Config, settings: Settings | None = None) -> dict[str, Flow]:
-    """Flows by name, in the order of the configuration, files of a folder by name. Raises ConfigError
+
+def load_flows(config: Config, settings: Settings | None = None) -> dict[str, Conversation]:
+    """Flows and agents by name, in the order of the configuration, files of a folder by name. Raises ConfigError
     with every mistake in every file; `settings` tells where the configuration says so."""
     settings = settings or Settings()
     problems: list[Problem] = []
-    flows: dict[str, Flow] = {}
+    flows: dict[str, Conversation] = {}
     for file in _files(config, settings, problems):
         try:
-            flow = load_flow(file)
+            flow = load_dialog(file)
         except FlowError as error:
             problems += [Problem(f"{p.file}:{p.line}", "", p.message) for p in error.problems]
             continue
         if flow.name in flows:
             message = f"flow {flow.name!r} is already defined in {flows[flow.name].file}"
             problems.append(Problem(str(file), "flow", message))
+        if isinstance(flow, AgentSpec) and config.llm is None:
+            message = f"agent {flow.name!r} needs a language model: set llm"
+            problems.append(Problem(str(file), "llm", message))
         flows.setdefault(flow.name, flow)
     if not problems:
         problems = list(_unknown_flows(config, settings, flows))
@@ -38,12 +47,18 @@ def load_flows(config: Config, settings: Settings | None = None) -> dict[str, Fl
     return flows
 
 
-def new_dialog(flow: Flow, config: Config, call: CallInfo | None = None) -> FlowEngine:
-    """A new conversation. Raises ValueError if the call brings a variable that the flow does not have."""
+def new_dialog(
+    flow: Conversation, config: Config, call: CallInfo | None = None, agents: AgentParts | None = None
+) -> DialogEngine:
+    """A new conversation. Raises ValueError if the call brings a variable that the flow does not have.
+    `agents` is what an agent works with."""
     variables: dict[str, str] = {}
     if call is not None:
         passed = {name: value for name, value in call.passed.items() if name in flow.variables}
         variables = {**passed, "caller": call.caller, "called": call.callee, **call.variables}
+    if isinstance(flow, AgentSpec):
+        assert agents is not None, "whoever loads agents brings their model"
+        return AgentEngine(flow, agents, config.turn, lambda: clock.local(config.timezone), variables)
     return FlowEngine(flow, config.turn, lambda: clock.local(config.timezone), variables)
 
 

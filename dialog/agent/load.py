@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -37,15 +36,6 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _SEVERAL = {"no_input", "filler"}
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-def load_agent(path: Path) -> AgentSpec:
-    """Read an agent file. Raises FlowError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FlowError([Problem(str(path), 1, f"cannot be read: {error}")]) from None
-    return parse_agent(text, str(path))
 
 
 def parse_agent(text: str, file: str = "agent.yaml", environ: Mapping[str, str] = os.environ) -> AgentSpec:

@@ -18,6 +18,7 @@ from voicegw.config.model import Config, Engine
 from voicegw.config.source import Path_, Settings, dotted
 from voicegw.errors import ConfigError, Problem
 
+ENGINES = (Engine, Engine | None)
 _SECRET_NAMES = ("token", "password", "secret", "api_key", "passphrase")
 
 
@@ -57,8 +58,8 @@ class _Builder:
                 or (raw is None and dataclasses.is_dataclass(hints[name]))
             ):
                 continue  # absent, or a section with nothing in it
-            if hints[name] is Engine:
-                values[name] = self._engine(field, raw)
+            if hints[name] in ENGINES:
+                values[name] = self._engines(field, raw)
             else:
                 self._check_keys(hints[name], raw, (name,), field.metadata.get("omit", ()))
                 values[name] = self._convert(hints[name], raw, (name,))
@@ -79,12 +80,27 @@ class _Builder:
 
     # Engines
 
-    def _engine(self, field: "dataclasses.Field[Any]", raw: Any) -> Engine | None:
+    def _engines(self, field: "dataclasses.Field[Any]", raw: Any) -> Engine | None:
+        """One engine, or a list: the first, and those that take over when it fails."""
         path: Path_ = (field.name,)
+        if raw is None and field.default is None:
+            return None
+        if not isinstance(raw, list):
+            return self._engine(field, raw, path)
+        found = [self._engine(field, item, (*path, index)) for index, item in enumerate(raw)]
+        if not found:
+            self._problem(path, "names no engine")
+        if field.metadata["kind"] == "vad" and len(found) > 1:
+            self._problem(path, "takes one engine: a detector cannot fail")
+        engines = [engine for engine in found if engine is not None]
+        return dataclasses.replace(engines[0], others=tuple(engines[1:])) if engines else None
+
+    def _engine(self, field: "dataclasses.Field[Any]", raw: Any, path: Path_) -> Engine | None:
         if isinstance(raw, str):
             raw = {"engine": raw}  # `stt: pocketsphinx` says it all
         if not isinstance(raw, Mapping):
-            self._problem(path, "must be an engine's name, or a mapping with `engine` and its options")
+            what = "an engine's name, a mapping with `engine` and its options, or a list of such"
+            self._problem(path, f"must be {what}")
             return None
         options = dict(raw)
         name = options.pop("engine", field.metadata["engine"])

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
 
+from dialog.llm.fallback import FallbackConfig
 from dialog.turn import TurnPolicy
 from media.callconfig import SessionConfig
 from media.providers import Kind, load
@@ -125,10 +126,11 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A speech engine by name, with the options of its own `Config`."""
+    """An engine by name, with the options of its own `Config`, and those that take over when it fails."""
 
     engine: str
     options: Any
+    others: "tuple[Engine, ...]" = ()
 
 
 def _engine(kind: Kind, name: str) -> Any:
@@ -138,12 +140,24 @@ def _engine(kind: Kind, name: str) -> Any:
     return field(default_factory=default, metadata={"kind": kind, "engine": name})
 
 
+def _no_engine(kind: Kind, name: str) -> Any:
+    """None by default; `name` where a setting names options but no engine."""
+    return field(default=None, metadata={"kind": kind, "engine": name})
+
+
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"there is no time zone {name!r}; names look like Europe/Berlin") from None
     return name
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackSettings:
+    """Where several engines of a kind are listed: when the next one takes over."""
+
+    llm: FallbackConfig = FallbackConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +188,10 @@ class Config:
     """Text to speech."""
     vad: Engine = _engine("vad", "webrtc")
     """Voice activity detection."""
+    llm: Engine | None = _no_engine("llm", "openai")
+    """Language model, for the agents among `flows`: openai (and whatever speaks its protocol), anthropic, or a
+    dotted module name, with its options. A list names several, each taking over when those before it fail."""
+    fallback: FallbackSettings = FallbackSettings()
     turn: TurnPolicy = TurnPolicy()
     session: SessionConfig = field(default_factory=SessionConfig, metadata={"omit": ("policy",)})
     recording: RecordingConfig = RecordingConfig()

@@ -15,6 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from media.providers import ROOMS
 from voicegw.config.check import is_secret
 from voicegw.config.model import Config, Engine
 
@@ -84,7 +85,7 @@ def _fields(value: Any, indent: str, omit: tuple[str, ...], *, commented: bool) 
                 doc = _class_doc(type(item))
             yield from _comment(doc, indent)
         if isinstance(item, Engine):
-            yield from _engine(field.name, item, commented=commented)
+            yield from _engine(field, item, commented=commented)
         elif nested:
             yield f"{indent}{field.name}:"
             yield from _fields(item, indent + "  ", field.metadata.get("omit", ()), commented=commented)
@@ -115,13 +116,17 @@ def _example(element: type[Any], indent: str) -> Iterator[str]:
         lead = "  "
 
 
-def _engine(name: str, engine: Engine, *, commented: bool) -> Iterator[str]:
-    yield f"{name}:"
+def _engine(field: "dataclasses.Field[Any]", engine: Engine, *, commented: bool) -> Iterator[str]:
+    yield f"{field.name}:"
+    if engine.others:
+        for one in (engine, *engine.others):
+            yield f"  - engine: {one.engine}"
+            yield from _fields(one.options, "    ", (), commented=commented)
+        return
     if commented:
-        kind = f"media.{name}." if "." not in engine.engine else ""
-        yield from _comment(
-            f"Name of the engine ({kind}{engine.engine}); what follows are its options.", "  "
-        )
+        room = f"{ROOMS[field.metadata['kind']]}." if "." not in engine.engine else ""
+        text = f"Name of the engine ({room}{engine.engine}); what follows are its options."
+        yield from _comment(text, "  ")
     yield f"  engine: {engine.engine}"
     yield from _fields(engine.options, "  ", (), commented=commented)
 
