@@ -143,6 +143,7 @@ class NoteName(StrEnum):
     INTENT = "intent"  # name, confidence
     NO_MATCH = "no_match"  # text
     LLM = "llm"  # model, first_token_ms, took_ms, prompt, completion, cached (tokens): a request to a model
+    SWITCHED = "switched"  # kind (llm, stt, tts), failed, to, reason: one engine gave way to another
     TOOL = "tool"  # name, arguments, result, ok, took_ms: a tool that a model called
 
 

@@ -8,17 +8,16 @@ What cannot start ends the start with one sentence. Leaving the block stops ever
 import errno
 import logging
 import os
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from dialog.flow.model import Flow
+from dialog.agent.engine import AgentParts
+from dialog.agent.spec import AgentSpec
 from media.errors import MediaError, ProviderError
 from media.metronome import Metronome
-from media.providers import Kind, load
 from media.stt.base import SpeechToText
 from media.tasks import task_scope
 from media.tts.base import TextToSpeech
@@ -33,11 +32,12 @@ from voicegw.callbacks import Callbacks
 from voicegw.calls import CallManager, CallParts, NewDialog
 from voicegw.carriers import Carriers
 from voicegw.config import Config
-from voicegw.config.model import Engine, SipStack
+from voicegw.config.model import SipStack
 from voicegw.dialapi import DialApi
 from voicegw.dialplan import DialPlan
+from voicegw.engines import agent_parts, maker, warm_up
 from voicegw.errors import StartError
-from voicegw.flows import new_dialog
+from voicegw.flows import Conversation, domain_of, new_dialog
 from voicegw.health import Health
 from voicegw.keeper import CallKeeper, KeeperConfig, open_keeper
 from voicegw.measure import MeasuredVoice
@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 class App:
     """The server. `async with App(config, flows) as app` answers calls until the block is left."""
 
-    def __init__(self, config: Config, flows: dict[str, Flow]) -> None:
+    def __init__(self, config: Config, flows: dict[str, Conversation]) -> None:
         self._config, self._flows = config, flows
         self._stack = AsyncExitStack()
         self.metrics = Metrics()
@@ -101,12 +101,13 @@ class App:
         keeper = await self._keeper(data)
         voice = await self._voice()
         ears = await self._ears()
+        agents = await self._agents()
         parts = CallParts(
             Router(config.routing, self._flows),
-            {name: self._dialog(flow) for name, flow in self._flows.items()},
+            {name: self._dialog(flow, agents) for name, flow in self._flows.items()},
             ears,
             MeasuredVoice(voice, self.metrics),
-            _maker("vad", config.vad),
+            maker("vad", config.vad),
             replace(config.session, policy=config.turn),
         )
         self.calls = CallManager(parts, config.limits, keeper, self.metrics)
@@ -128,23 +129,32 @@ class App:
             raise StartError(f"storage: {error}") from error
 
     async def _voice(self) -> TextToSpeech:
-        voice: TextToSpeech = _maker("tts", self._config.tts)()
+        voice: TextToSpeech = maker("tts", self._config.tts)()
         self._stack.push_async_callback(voice.close)
         return voice
 
     async def _ears(self) -> SpeechToText:
-        ears: SpeechToText = _maker("stt", self._config.stt)()
+        ears: SpeechToText = maker("stt", self._config.stt)()
         self._stack.push_async_callback(ears.close)
         for flow in self._flows.values():
             try:
-                await ears.prepare(new_dialog(flow, self._config).domain)
+                await ears.prepare(domain_of(flow, self._config))
             except ProviderError as error:
                 name = self._config.stt.engine
                 raise StartError(f"stt engine {name!r} cannot prepare flow {flow.name!r}: {error}") from error
         return ears
 
-    def _dialog(self, flow: Flow) -> NewDialog:
-        return lambda call: new_dialog(flow, self._config, call)
+    async def _agents(self) -> AgentParts | None:
+        specs = [flow for flow in self._flows.values() if isinstance(flow, AgentSpec)]
+        agents = agent_parts(self._config) if specs else None
+        if agents is not None:
+            self._stack.push_async_callback(agents.model.close)
+            self._stack.push_async_callback(agents.tools.close)
+            await warm_up(agents, specs, self._config)
+        return agents
+
+    def _dialog(self, flow: Conversation, agents: AgentParts | None) -> NewDialog:
+        return lambda call: new_dialog(flow, self._config, call, agents)
 
     async def _listen(self, health: Health, archive: Archive, keeper: CallKeeper) -> None:
         """Open the doors."""
@@ -254,19 +264,6 @@ def _data_folder(path: Path) -> Path:
     if not os.access(path, os.W_OK | os.X_OK):
         raise StartError(f"data folder {path} is not writable; {hint}")
     return path.absolute()
-
-
-def _maker(kind: Kind, engine: Engine) -> Callable[[], Any]:
-    """What makes the engine. Its errors name it."""
-    provider = load(kind, engine.engine)
-
-    def make() -> Any:
-        try:
-            return provider.create(engine.options)
-        except ProviderError as error:
-            raise StartError(f"{kind} engine {engine.engine!r}: {error}") from error
-
-    return make
 
 
 def _rtp_media(config: Config, metronome: Metronome) -> RtpMedia:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from dialog.agent.engine import AgentEngine, AgentParts
+from dialog.agent.engine import AgentEngine, AgentParts, agent_domain
 from dialog.agent.spec import AgentSpec
 from dialog.errors import FlowError
 from dialog.flow.engine import FlowEngine
 from dialog.flow.model import Flow
 from dialog.load import load_dialog
-from dialog.types import DialogEngine
+from dialog.types import DialogEngine, Domain
 from media.leg import CallInfo
 from voicegw import clock
 from voicegw.config import Config, Settings
@@ -22,8 +22,8 @@ Conversation = Flow | AgentSpec
 
 
 def load_flows(config: Config, settings: Settings | None = None) -> dict[str, Conversation]:
-    """Flows and agents by name, in the order of the configuration, files of a folder by name. Raises ConfigError
-    with every mistake in every file; `settings` tells where the configuration says so."""
+    """Flows and agents by name, in the order of the configuration, files of a folder by name. Raises
+    ConfigError with every mistake in every file; `settings` tells where the configuration says so."""
     settings = settings or Settings()
     problems: list[Problem] = []
     flows: dict[str, Conversation] = {}
@@ -62,6 +62,13 @@ def new_dialog(
     return FlowEngine(flow, config.turn, lambda: clock.local(config.timezone), variables)
 
 
+def domain_of(flow: Conversation, config: Config) -> Domain:
+    """What callers of this flow may say."""
+    if isinstance(flow, AgentSpec):
+        return agent_domain(flow)
+    return FlowEngine(flow, config.turn, lambda: clock.local(config.timezone)).domain
+
+
 def _files(config: Config, settings: Settings, problems: list[Problem]) -> Iterator[Path]:
     for index, path in enumerate(config.flows):
         where, name = settings.where(("flows", index)), dotted(("flows", index))
@@ -78,7 +85,9 @@ def _files(config: Config, settings: Settings, problems: list[Problem]) -> Itera
         problems.append(Problem(settings.where(("flows",)), "flows", "names no flow: nobody would answer"))
 
 
-def _unknown_flows(config: Config, settings: Settings, flows: Mapping[str, Flow]) -> Iterator[Problem]:
+def _unknown_flows(
+    config: Config, settings: Settings, flows: Mapping[str, Conversation]
+) -> Iterator[Problem]:
     table = config.routing
     named: list[tuple[Path_, str]] = [(("routing", "default"), table.default)] if table.default else []
     named += [(("routing", "headers", value), flow) for value, flow in table.headers.items()]

@@ -28,6 +28,7 @@ LATE_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.5)
 DURATION_BUCKETS = (1, 5, 15, 30, 60, 120, 180, 300, 600, 1200, 1800)
 
 LATENESS_BEATS = 1000  # of 5 ms: the last 5 s
+TOKENS = ("prompt", "completion", "cached")
 SOURCES = ("speech", "dtmf", "text")
 REJECTIONS = ("busy", "late", "draining", "not_found", "engine", "error", "gone")
 ERRORS = ("reply", "stt", "tts", "transfer", "recording", "storage", "call")
@@ -95,6 +96,7 @@ class Metrics:
         self.rtp_out = self._counter("rtp_out_frames", "Frames sent in ended calls, by fate.", "kind")
         self._add_quality()
         self._add_speech()
+        self._add_models()
         self.late = Lateness(
             self._histogram(
                 "ticker_lateness_seconds", "How late the 20 ms ticker's beats were.", LATE_BUCKETS
@@ -113,6 +115,14 @@ class Metrics:
         )
         self.tts_busy = self._counter("tts_busy_seconds", "Time spent waiting for the voice.")
         self.tts_audio = self._counter("tts_audio_seconds", "Speech synthesised.")
+
+    def _add_models(self) -> None:
+        self.llm_first = self._histogram(
+            "llm_first_token_seconds", "From a request to the model's first word.", LATENCY_BUCKETS, "model"
+        )
+        self.llm_tokens = self._counter("llm_tokens", "Tokens read and written.", "model", "kind")
+        self.tools = self._counter("tool_calls", "Tools that models called.", "result")
+        self.switched = self._counter("provider_switched", "An engine gave way.", "kind", "failed")
 
     def _add_quality(self) -> None:
         self.mos = self._histogram(
@@ -166,9 +176,25 @@ class Metrics:
                 self.keys_dropped.inc(data.get("count", 0))
             case "no_input":
                 self.no_inputs.inc()
+            case "note":
+                self._note(str(data.get("name")), data.get("data") or {})
             case "error":
                 where = str(data.get("where", ""))
                 self.errors.labels(where if where in ERRORS else "call").inc()
+
+    def _note(self, name: str, data: Mapping[str, Any]) -> None:
+        """What an agent or an engine noted. Names of engines and models come from the configuration."""
+        match name:
+            case "llm":
+                model = str(data.get("model"))
+                if (ms := data.get("first_token_ms")) is not None:
+                    self.llm_first.labels(model).observe(ms / 1000)
+                for kind in TOKENS:
+                    self.llm_tokens.labels(model, kind).inc(data.get(kind, 0))
+            case "tool":
+                self.tools.labels("ok" if data.get("ok") else "failed").inc()
+            case "switched":
+                self.switched.labels(str(data.get("kind")), str(data.get("failed"))).inc()
 
     def media(self, data: Mapping[str, Any]) -> None:
         """What the leg of an ended call counted (sip/rtpmedia.py: MediaStats.fields)."""

@@ -12,10 +12,10 @@ from types import TracebackType
 
 import uvloop
 
-from dialog.flow.model import Flow
 from media.tasks import task_scope
 from voicegw.app import App
 from voicegw.config import Config
+from voicegw.flows import Conversation
 from voicegw.logs import DroppingQueueHandler, logging_to
 
 log = logging.getLogger(__name__)
@@ -60,14 +60,14 @@ class Signals(AbstractContextManager["Signals"]):
         (self.insisted if self.asked.is_set() else self.asked).set()
 
 
-def serve(config: Config, flows: dict[str, Flow]) -> int:
+def serve(config: Config, flows: dict[str, Conversation]) -> int:
     """Run the server until it is told to stop. Returns the exit code; raises StartError."""
     with logging_to(config.log) as logs, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, flows, logs))
     return 0
 
 
-async def _serve(config: Config, flows: dict[str, Flow], logs: DroppingQueueHandler) -> None:
+async def _serve(config: Config, flows: dict[str, Conversation], logs: DroppingQueueHandler) -> None:
     with Signals() as signals:
         try:
             async with App(config, flows) as app:

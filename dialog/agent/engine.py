@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from itertools import cycle
 from typing import Any
@@ -25,6 +25,7 @@ from dialog.llm.base import (
     LlmError,
     LlmRequest,
     StopReason,
+    Switched,
     Text,
     ToolCall,
     ToolSpec,
@@ -98,7 +99,7 @@ class AgentEngine:
     @property
     def domain(self) -> Domain:
         """What callers may say."""
-        return Domain(self.spec.name, self.spec.language, (self._hints,))
+        return agent_domain(self.spec)
 
     async def greet(self) -> AsyncGenerator[Act, None]:
         """The greeting of the file, else the model's."""
@@ -222,6 +223,9 @@ class AgentEngine:
                     filled = True
                     yield self._aside(next(self._fillers))
                     continue
+                if isinstance(chunk, Switched):
+                    yield Note(NoteName.SWITCHED, {"kind": "llm", **asdict(chunk)})
+                    continue
                 if found.first_ms is None:
                     found.first_ms = (clock() - began) * 1000
                 match chunk:
@@ -288,6 +292,11 @@ class AgentEngine:
 
     async def _run(self, tool: Tool, arguments: str) -> AsyncGenerator[tuple[str, bool], None]:
         yield await self._parts.tools.run(tool, arguments)
+
+
+def agent_domain(spec: AgentSpec) -> Domain:
+    """What callers of this agent may say."""
+    return Domain(spec.name, spec.language, (Hints(sentences=spec.hints),))
 
 
 def tool_specs(spec: AgentSpec) -> tuple[ToolSpec, ...]:

@@ -111,7 +111,16 @@ class Finished:
     model: str = ""  # who answered
 
 
-Chunk = Text | ToolCall | Finished
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """One engine gave way to another, which goes on with the answer."""
+
+    failed: str
+    to: str  # "" if there is no further one
+    reason: str
+
+
+Chunk = Text | ToolCall | Switched | Finished
 
 
 class LanguageModel(Protocol):

@@ -13,7 +13,17 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from dialog.breaker import Breaker, BreakerConfig
-from dialog.llm.base import Chunk, Finished, LanguageModel, LlmError, LlmRequest, Message, Role, Text
+from dialog.llm.base import (
+    Chunk,
+    Finished,
+    LanguageModel,
+    LlmError,
+    LlmRequest,
+    Message,
+    Role,
+    Switched,
+    Text,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +43,6 @@ class FallbackConfig:
     """When an engine is left alone for a while."""
 
 
-@dataclass(frozen=True, slots=True)
-class Switched:
-    """One engine gave way to another."""
-
-    failed: str
-    to: str  # "" if there is no further one
-    reason: str
-
-
 @dataclass(slots=True)
 class Member:
     """An engine and how it has been doing."""
@@ -59,10 +60,9 @@ class FallbackModel:
         self,
         models: Sequence[LanguageModel],
         config: FallbackConfig = FallbackConfig(),
-        on_switch: Callable[[Switched], None] | None = None,
     ) -> None:
-        """`models` in order of preference, at least one; `on_switch` hears of every change."""
-        self._config, self._on_switch = config, on_switch
+        """`models` in order of preference, at least one."""
+        self._config = config
         self.members = [Member(model, Breaker(config.breaker)) for model in models]
 
     @property
@@ -104,8 +104,6 @@ class FallbackModel:
         member.breaker.failed(asyncio.get_running_loop().time())
         failed = member.model.name
         log.warning("language model failed", extra={"model": failed, "next": to, "error": str(error)})
-        if self._on_switch is not None:
-            self._on_switch(Switched(failed, to, str(error)))
 
 
 @dataclass(slots=True, eq=False)
@@ -133,11 +131,14 @@ class _Race:
         self._running: list[_Attempt] = []
         self._leader: _Attempt | None = None
         self._said = ""
+        self._switched: deque[Switched] = deque()  # to be told before the answer goes on
         self._error = LlmError("no language model is well", retryable=True)
 
     async def next(self) -> Chunk:
         """The next piece of the answer. Raises LlmError when nobody is left who could go on."""
         while True:
+            if self._switched and self._running:
+                return self._switched.popleft()
             if not self._running and not self._start():
                 raise self._error
             try:
@@ -211,7 +212,9 @@ class _Race:
         self._running.remove(attempt)
         self._leader, self._error = None, error
         after = self._running[0].member if self._running else next(iter(self._waiting), None)
-        self._on_failed(attempt.member, error, after.model.name if after else "")
+        to = after.model.name if after else ""
+        self._switched.append(Switched(attempt.member.model.name, to, str(error)))
+        self._on_failed(attempt.member, error, to)
 
     def _lead(self, attempt: _Attempt, chunk: Chunk) -> None:
         if self._leader is None:

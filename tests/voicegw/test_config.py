@@ -227,12 +227,37 @@ def test_an_engine_has_its_own_options(tmp_path: Path) -> None:
         ("vad: {engine: tests.voicegw.fakes}", "vad.engine: tests.voicegw.fakes is no vad engine: it lacks"),
         ("vad: {engine: ''}", "vad.engine: there is no vad engine ''"),
         ("stt: {engine: tests.voicegw.deaf, rom: 2}", "stt.rom: unknown setting; did you mean 'room'?"),
-        ("vad: [1]", "vad: must be an engine's name, or a mapping"),
+        ("vad: [1]", "vad[0]: must be an engine's name, a mapping"),
+        ("vad: [webrtc, webrtc]", "vad: takes one engine"),
+        ("stt: []", "stt: names no engine"),
+        (
+            "llm: [openai, {engine: anthropik}]",
+            "llm[1].engine: there is no llm engine 'anthropik'; did you mean",
+        ),
+        (
+            "llm: [openai, {engine: anthropic, modell: x}]",
+            "llm[1].modell: unknown setting; did you mean 'model'?",
+        ),
     ],
 )
 def test_a_wrong_engine_is_named_with_those_there_are(tmp_path: Path, text: str, expected: str) -> None:
     (found,) = errors(tmp_path, text)
     assert found.startswith(f"voicegw.yaml:1: {expected}"), found
+
+
+def test_several_engines_stand_in_order_and_are_shown_so(tmp_path: Path) -> None:
+    text = """llm:
+  - {engine: openai, base_url: "http://127.0.0.1:1/v1", api_key: k-1}
+  - anthropic
+"""
+    file = tmp_path / "voicegw.yaml"
+    file.write_text(text)
+    config = load_config(file)
+    assert config.llm is not None and config.llm.options.base_url == "http://127.0.0.1:1/v1"
+    assert [one.engine for one in config.llm.others] == ["anthropic"]
+    shown = reference.effective(config)
+    assert "  - engine: openai\n    base_url:" in shown and "  - engine: anthropic\n" in shown
+    assert "k-1" not in shown
 
 
 def test_engines_are_found_without_importing_them() -> None:
@@ -267,7 +292,7 @@ def test_every_setting_is_documented() -> None:
             item = getattr(value, name)
             if hasattr(type(item), "__dataclass_fields__"):
                 look(item, f"{path}{name}.")
-            elif not docs.get(name) and name != "engine":
+            elif not docs.get(name) and name not in {"engine", "others"}:
                 silent.append(path + name)
 
     look(Config(), "")

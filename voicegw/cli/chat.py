@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from dialog.types import DialogEngine
+    from voicegw.config import Config
+    from voicegw.flows import Conversation
 
 EPILOG = """Type what a caller would say; digits, * and # are keys, an empty line is silence.
 
@@ -35,7 +36,7 @@ def chat(
 ) -> None:
     """Hold a conversation with a flow in text."""
     from voicegw.config import load_settings
-    from voicegw.flows import load_flows, new_dialog
+    from voicegw.flows import load_flows
 
     settings, places = load_settings(config)
     flows = load_flows(settings, places)
@@ -43,15 +44,24 @@ def chat(
     if name not in flows:
         raise typer.BadParameter(f"there is no flow {name!r}; known: {', '.join(flows)}", param_hint="--flow")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    asyncio.run(_converse(new_dialog(flows[name], settings)))
+    asyncio.run(_converse(flows[name], settings))
 
 
-async def _converse(engine: "DialogEngine") -> None:
+async def _converse(flow: "Conversation", settings: "Config") -> None:
     from dialog.flow import chat as text
+    from voicegw.engines import agent_parts
+    from voicegw.flows import new_dialog
 
-    async with aclosing(text.chat(engine, _lines())) as said:
-        async for line in said:
-            print(line if line.startswith("(") else f"bot: {line}", flush=True)
+    parts = agent_parts(settings)
+    try:
+        engine = new_dialog(flow, settings, agents=parts)
+        async with aclosing(text.chat(engine, _lines())) as said:
+            async for line in said:
+                print(line if line.startswith("(") else f"bot: {line}", flush=True)
+    finally:
+        if parts is not None:
+            await parts.model.close()
+            await parts.tools.close()
 
 
 def _lines() -> Iterator[str]:

@@ -1,0 +1,62 @@
+"""Engines as the configuration names them: made, put in order, warmed up."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from dialog.agent.engine import AgentParts, tool_specs
+from dialog.agent.spec import AgentSpec
+from dialog.agent.toolbox import Toolbox
+from dialog.errors import DialogError
+from dialog.llm.base import LanguageModel, LlmError, LlmRequest, Message, Role
+from dialog.llm.fallback import FallbackModel
+from media.errors import ProviderError
+from media.providers import Kind, load
+from voicegw import clock
+from voicegw.config import Config
+from voicegw.config.model import Engine
+from voicegw.errors import StartError
+
+log = logging.getLogger(__name__)
+
+
+def maker(kind: Kind, engine: Engine) -> Callable[[], Any]:
+    """What makes the engine. Its errors name it."""
+    provider = load(kind, engine.engine)
+
+    def make() -> Any:
+        try:
+            return provider.create(engine.options)
+        except (ProviderError, DialogError) as error:
+            raise StartError(f"{kind} engine {engine.engine!r}: {error}") from error
+
+    return make
+
+
+def language_model(config: Config) -> LanguageModel | None:
+    """The language model, or several in order; None if none is configured. Raises StartError."""
+    engine = config.llm
+    if engine is None:
+        return None
+    models: list[LanguageModel] = [maker("llm", one)() for one in (engine, *engine.others)]
+    return models[0] if len(models) == 1 else FallbackModel(models, config.fallback.llm)
+
+
+async def warm_up(parts: AgentParts, agents: Iterable[AgentSpec], config: Config) -> None:
+    """Let the model read what the agents' conversations begin with. A model that is down now may be up when
+    somebody calls: said, not fatal. One that can never work raises StartError."""
+    for agent in agents:
+        instructions = agent.instructions.render(agent.variables, clock.local(config.timezone))
+        request = LlmRequest([Message(Role.SYSTEM, instructions)], tools=tool_specs(agent))
+        try:
+            await parts.model.prepare(request)
+        except LlmError as error:
+            if not error.retryable:
+                raise StartError(f"llm {parts.model.name!r} for agent {agent.name!r}: {error}") from error
+            log.warning("language model is not ready", extra={"agent": agent.name, "error": str(error)})
+
+
+def agent_parts(config: Config) -> AgentParts | None:
+    """What agents work with; None without a language model. Whoever gets it closes both parts."""
+    model = language_model(config)
+    return None if model is None else AgentParts(model, Toolbox())
