@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
-from dialog.flow.model import Flow
 from media.metronome import Metronome
 from sip.webrtc.media import WebRtcMedia
 from voicegw import clock
 from voicegw.calls import CallManager
 from voicegw.config import Config
+from voicegw.flows import Conversation
 from voicegw.keeper import CallKeeper
 from voicegw.softphone.line import LineParts
 from voicegw.softphone.mount import Softphone, SoftphoneParts, session_flows
@@ -18,7 +18,7 @@ def build(
     metronome: Metronome,
     calls: CallManager,
     keeper: CallKeeper,
-    flows: Mapping[str, Flow],
+    flows: Mapping[str, Conversation],
     sip_uri: Callable[[], str],
 ) -> tuple[WebRtcMedia, Softphone]:
     """The media, still to be entered, and what answers web requests. Raises ValueError for a flow that is
