@@ -120,6 +120,10 @@ class Server:
             raise SystemExit(f"the server did not start: {line!r}")
         self.pid = self._process.pid
 
+    def reap(self) -> None:
+        """It was killed."""
+        self._process.wait(10)
+
     def stop(self) -> None:
         """Drain and wait."""
         self._process.send_signal(signal.SIGTERM)

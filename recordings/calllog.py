@@ -72,9 +72,8 @@ class CallLog:
         self._held: tuple[int, dict[str, object]] | None = None  # a partial that came too soon after it
         self._fd = -1
         self._written = 0  # bytes
-        self._failed = False
+        self._failed = self._added = False
         writer.counters.timelines += 1
-        writer.add(self)
 
     @property
     def now_ms(self) -> int:
@@ -113,6 +112,9 @@ class CallLog:
         line = encode(t_ms, at, name, fields)
         self._size += len(line)
         self._lines.append(line)
+        if not self._added:  # written at once: of a call there is a trace before the database knows it
+            self._added = True
+            self._writer.add(self)
 
     # The writer's thread
 

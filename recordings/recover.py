@@ -2,14 +2,15 @@
 
 A recording gets a header that agrees with its length, a timeline loses its cut last line and gets one
 that says that the call crashed. Which files these are, the marks in ``open/`` say; a file that a living
-process still has locked is left alone.
+process still has locked is left alone. The marks go when the database knows too (`Recovery.forget`): a
+crash in between, and all of it is done once more, to the same end.
 """
 
 import fcntl
 import json
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Recovered:
     path: Path
     recording: WavInfo | None = None  # of a WAV file
     last_ms: int = 0  # call time up to which the file goes
+    mark: Path | None = None  # that says that it is open
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,12 @@ class Recovery:
 
     closed: tuple[Recovered, ...] = ()
     living: frozenset[str] = frozenset()  # ids of calls that another process is writing
+
+    def forget(self) -> None:
+        """All of it is known to whoever must know: these files are open no longer."""
+        for file in self.closed:
+            if file.mark is not None:
+                file.mark.unlink(missing_ok=True)
 
 
 def recover(root: Path) -> Recovery:
@@ -80,8 +88,7 @@ def _recover(root: Path, mark: Path) -> Recovered | None:
         raise _InUse(call_id) from None
     finally:
         os.close(fd)
-    mark.unlink()
-    return recovered
+    return replace(recovered, mark=mark)
 
 
 def _close_wav(call_id: str, path: Path) -> Recovered:
@@ -100,6 +107,8 @@ def _close_timeline(call_id: str, path: Path) -> Recovered:
         if not events:
             return Recovered(call_id, path)
         last = events[-1]
+        if (last.name, last.fields.get("state")) == ("call", "ended"):  # it was closed before
+            return Recovered(call_id, path, None, last.t_ms)
         file.seek(0, os.SEEK_END)
         at = datetime.fromisoformat(last.at)
         file.write(encode(last.t_ms, at, "call", {"state": "ended", "cause": "crashed"}).encode())

@@ -68,8 +68,13 @@ class DiskWriter:
         self._thread.start()
 
     def add(self, job: Job[Any]) -> None:
-        """Flush `job` from now on."""
-        self._order(lambda: min(self._slots, key=len).append(job))
+        """Flush `job`, now and from now on."""
+
+        def begin() -> None:
+            min(self._slots, key=len).append(job)
+            job.flush()
+
+        self._order(begin)
 
     def finish(self, job: Job[T]) -> "Future[T]":
         """Let `job` write the rest; its result comes by the future."""

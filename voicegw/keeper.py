@@ -243,9 +243,10 @@ async def open_keeper(
     try:
         recovery = await asyncio.wrap_future(writer.submit(lambda: recover(config.calls_dir)))
 
-        async def prepare(connection: AsyncConnection) -> None:
+        async def prepare(connection: AsyncConnection) -> Callable[[], None]:
             for call_id in await close_crashed(connection, config.data_dir, recovery, server_name(config)):
                 log.warning("closed a call that a crash had left open", extra={"call_id": call_id})
+            return recovery.forget
 
         async with open_store(config.storage, config.data_dir, prepare) as store:
             try:

@@ -129,11 +129,11 @@ class Scenario:
 class Sipp:
     """A running sipp."""
 
-    def __init__(self, folder: Path, scenario: Scenario, *arguments: str) -> None:
+    def __init__(self, folder: Path, scenario: Scenario, *arguments: str, timeout_s: int = 120) -> None:
         folder.mkdir(exist_ok=True)
         self._folder = folder
         script = scenario.write(folder / "scenario.xml")
-        common = ("-i", "127.0.0.1", "-nostdin", "-trace_err", "-timeout", "120", "-timeout_error")
+        common = ("-i", "127.0.0.1", "-nostdin", "-trace_err", "-timeout", str(timeout_s), "-timeout_error")
         self.process = subprocess.Popen(
             ["sipp", *arguments, "-sf", str(script), *common],
             cwd=folder,
@@ -153,9 +153,9 @@ class Sipp:
 
 
 @contextmanager
-def sipp(folder: Path, scenario: Scenario, *arguments: str) -> Iterator[Sipp]:
+def sipp(folder: Path, scenario: Scenario, *arguments: str, timeout_s: int = 120) -> Iterator[Sipp]:
     """Ended with the block; `arguments` come first, so that HOST:PORT may be among them."""
-    running = Sipp(folder, scenario, *arguments)
+    running = Sipp(folder, scenario, *arguments, timeout_s=timeout_s)
     try:
         yield running
     finally:

@@ -135,6 +135,9 @@ def test_playable_while_the_call_goes_on_and_after_kill_9(tmp_path: Path) -> Non
     mended, _ = soundfile.read(path, dtype="int16")
     assert len(mended) == len(dead) + 800 and (mended[:, 0] == 1000).all()
     assert recovered.recording is not None and recovered.recording.samples == len(mended)
+    again = recover(tmp_path)  # the database did not get to know: once more, to the same end
+    assert again.closed == (recovered,)
+    again.forget()
     assert recover(tmp_path) == Recovery()
 
 

@@ -1,10 +1,12 @@
 """Calls that an earlier run of the server did not live to end get an end: cause `crashed`.
 
-Their timelines know more than the database, which is written a little later: turns and length come from
-there.
+Their timelines know more than the database, which is written a little later: turns, length, and the end
+itself where only the database missed it come from there. A call that the database has never heard of is
+entered whole.
 """
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,12 +14,13 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from media.leg import CallInfo, Direction
 from recordings.calllog import Event, read_timeline
 from recordings.recorder import RecordingState
 from recordings.recover import Recovery
 from recordings.timeline import turns
 from voicegw.storage.models import Call, CallState
-from voicegw.storage.ops import CRASHED, Ended, Op, Recorded, Spoken, statements
+from voicegw.storage.ops import CRASHED, Answered, Ended, Op, Recorded, Spoken, Started, statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,48 @@ async def close_crashed(
     if connection.dialect.name != "sqlite":
         query = query.where(Call.server == server)
     left = [_Open(*row) for row in await connection.execute(query) if row.id not in recovery.living]
+    found = {file.call_id for file in recovery.closed}
+    known = set(await connection.scalars(select(Call.id).where(Call.id.in_(found))))
+    for call_id in sorted(found - known):
+        begun = await asyncio.to_thread(lambda id: list(_begun(id, data_dir, recovery, server)), call_id)
+        await _execute(connection, begun)
+        left += [_opened(begun)] if begun else []
     for call in left:
-        for op in await asyncio.to_thread(_ops, call, data_dir, recovery):
-            for statement, rows in statements(op):
-                await connection.execute(statement, rows or None)
+        await _execute(connection, await asyncio.to_thread(_ops, call, data_dir, recovery))
     return [call.id for call in left]
+
+
+async def _execute(connection: AsyncConnection, ops: list[Op]) -> None:
+    for op in ops:
+        for statement, rows in statements(op):
+            await connection.execute(statement, rows or None)
+
+
+def _begun(call_id: str, data_dir: Path, recovery: Recovery, server: str) -> Iterator[Op]:
+    """What the database should have been told when the call began, by its timeline."""
+    files = {file.path.suffix: str(file.path.relative_to(data_dir)) for file in recovery.closed
+             if file.call_id == call_id and file.path.exists()}  # fmt: skip
+    events = [e for e in _events(data_dir, files.get(".jsonl")) if e.name == "call"]
+    states = {str(event.fields.get("state")): event for event in events}
+    if (ringing := states.get("ringing")) is None:
+        return
+    said = {key: str(value) for key, value in ringing.fields.items()}
+    direction = Direction.OUTBOUND if said.get("direction") == Direction.OUTBOUND.value else Direction.INBOUND
+    parties = said.get("from", ""), said.get("to", "")
+    info = CallInfo(call_id, *parties, said.get("carrier", ""), said.get("carrier_id", ""), direction)
+    at = datetime.fromisoformat(ringing.at)
+    yield Started(info, said.get("flow", ""), at, server, files.get(".jsonl"))
+    if (answered := states.get("answered")) is not None:
+        yield Answered(call_id, datetime.fromisoformat(answered.at), files.get(".wav"))
+
+
+def _opened(begun: list[Op]) -> _Open:
+    match begun:
+        case [Started(info, _, at, _, timeline), Answered(_, answered_at, recording)]:
+            return _Open(info.call_id, at, answered_at, recording, timeline)
+        case [Started(info, _, at, _, timeline)]:
+            return _Open(info.call_id, at, None, None, timeline)
+    raise AssertionError(begun)
 
 
 def _ops(call: _Open, data_dir: Path, recovery: Recovery) -> list[Op]:
@@ -58,12 +98,20 @@ def _ops(call: _Open, data_dir: Path, recovery: Recovery) -> list[Op]:
     duration = None
     if call.answered_at is not None:
         duration = round((ended_at - call.answered_at).total_seconds() * 1000)
-    ops: list[Op] = [Ended(call.id, ended_at, CRASHED, None, duration)]
+    ops: list[Op] = [Ended(call.id, ended_at, _cause(events), None, duration)]
     if events:
         ops.append(Spoken(call.id, 0, turns(events)))
     if call.recording_path is not None:
         ops.append(_recorded(call.id, call.recording_path, data_dir, {file.path for file in closed}))
     return ops
+
+
+def _cause(events: list[Event]) -> str:
+    """What the timeline says; nothing but the database may have missed the call's end."""
+    last = events[-1] if events else None
+    if last is not None and (last.name, last.fields.get("state")) == ("call", "ended"):
+        return str(last.fields.get("cause", CRASHED))
+    return CRASHED
 
 
 def _events(data_dir: Path, path: str | None) -> list[Event]:

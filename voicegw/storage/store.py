@@ -31,7 +31,8 @@ GATHER_S = 0.2  # what comes together is written together; a reader lags by no m
 BATCH = 200  # changes in one transaction, which keeps its lock a few milliseconds
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # then always the last
 
-Prepare = Callable[[AsyncConnection], Awaitable[None]]
+Prepare = Callable[[AsyncConnection], Awaitable[Callable[[], None]]]
+"""What is done first, in one transaction; what it returns is called once that is committed."""
 
 
 @dataclass(slots=True)
@@ -155,7 +156,8 @@ class CallStore:
         await (migrate(self._engine) if self._config.migrate else check(self._engine))
         if self._prepare is not None:
             async with self._engine.begin() as connection:
-                await self._prepare(connection)
+                committed = await self._prepare(connection)
+            committed()
         self._ready = True
 
     def _failed(self, error: Exception, wait_s: float) -> None:
