@@ -50,6 +50,9 @@ class TurnPolicy:
     """Speech that interrupts for good although no word of it is recognised: no cough is that long."""
     barge_in_words: int = 1
     """Recognised words needed to interrupt the bot; 3 where it reads back money or identity."""
+    barge_in_firm_ms: int = 200
+    """A word interrupts once the recogniser has believed in it for so long: the first guess at a cough is a
+    word, too. With 0, the embedded recogniser stops the bot for half of all that is no word."""
     resume_ms: int = 1_000
     """A bot silenced by a sound without words goes on from the word where it stopped, this long after the
     sound; sooner when the recogniser has found nothing in it. Slow recognisers want 2000. 0: it never goes
@@ -105,7 +108,14 @@ class TurnPolicy:
 
 _FROM_ZERO = (
     *("end_silence_ms", "complete_silence_ms", "incomplete_silence_ms", "final_timeout_ms"),
-    *("barge_in_ms", "barge_in_sure_ms", "barge_in_words", "resume_ms", "early_answer_ms"),
+    *(
+        "barge_in_ms",
+        "barge_in_sure_ms",
+        "barge_in_words",
+        "barge_in_firm_ms",
+        "resume_ms",
+        "early_answer_ms",
+    ),
 )
 
 
@@ -132,6 +142,7 @@ class Transcript:
     confidence: float | None = None  # 0..1
     rejected: bool = False  # speech, but nothing that was expected; `text` is then ""
     complete: bool = False  # a partial that is a whole answer and cannot go on
+    fragment: bool = False  # a partial that is only the beginning of an answer, and may become any
     unasked: bool = False  # of an utterance that the recogniser found by itself, before any detector did
 
 

@@ -51,8 +51,6 @@ from dialog.turn_bot import BotState, Silence
 from dialog.turn_keys import Keys
 from dialog.turn_speech import Speech
 
-NOISE_MS = 300  # speech shorter than this that gave no word was a click or a cough, not a turn
-
 
 class TurnEngine:
     """Turn taking of one call."""
@@ -142,6 +140,8 @@ class TurnEngine:
 
     def _interruption_timers(self) -> Iterator[tuple[int, Callable[[int], list[Decision]]]]:
         policy, speech = self.policy, self._speech
+        if speech.partial.text and (at := self._words_at()) is not None:
+            yield at, self._barge_in
         if speech.since is None:
             if self._bot.paused:
                 yield speech.last_sound + policy.resume_ms, self._resume
@@ -185,7 +185,7 @@ class TurnEngine:
                 return []
             begin = self._started(now)  # a word too short for the detector, or before it
             self._speech.stopped(now)
-        self._speech.partial = partial
+        self._speech.guess(partial, now)
         return begin + self._interrupt_by_words(now)
 
     def _final(self, final: Transcript, now: int) -> list[Decision]:
@@ -197,8 +197,7 @@ class TurnEngine:
                 self._started(now)  # it opens and closes a turn
                 speech.stopped(now)
                 speech.silent_since = None
-        speech.finals.append(final)
-        speech.partial, speech.final_due = Transcript("", final=False), None
+        speech.understood(final)
         if speech.open:
             return self._interrupt_by_words(now)  # speech goes on: one turn, when that ends
         if not self._bot.talking:
@@ -217,35 +216,25 @@ class TurnEngine:
             return found + self._turn()
         resumed = self._resume(now) if self._bot.paused else []
         until = self._speech.last_sound + self.policy.early_answer_ms
-        if self._bot.barged or self._bot.late or until <= now or not self._may_answer():
+        answers = self._speech.may_answer(self._aside, self._answers)
+        if self._bot.barged or self._bot.late or until <= now or not answers:
             return resumed + self._forget(now)
         self._speech.early_until, self._speech.spoken_ms = until, 0
         return resumed
-
-    def _may_answer(self) -> bool:
-        """Whether what was said could be an answer. An "okay" is only where it is expected."""
-        text = self._speech.text()
-        expected = self._answers is None or normalise(text) in self._answers
-        return bool(text) and (expected or self._speech.words(self._aside) > 0)
 
     def _forget(self, now: int) -> list[Decision]:
         self._speech, self._bot.late = Speech(), False
         return []
 
     def _turn(self) -> list[Decision]:
-        speech, self._speech = self._speech, Speech()
+        turn, self._speech = self._speech.turn(), Speech()
         late, self._bot.late = self._bot.late and self._bot.barged, False
-        text = speech.text()
-        scores = [t.confidence for t in speech.finals if t.confidence is not None]
-        rejected = not text and (speech.spoken_ms >= NOISE_MS or speech.rejected)
         before = self._bot.last_turn if late else None
         if before is not None:  # with nothing new understood, the turn is given again as it was
-            text, rejected = f"{before} {text}".strip(), False
-        elif not text and not rejected:
+            turn = replace(turn, text=f"{before} {turn.text}".strip(), rejected=False, continues=True)
+        elif not turn.text and not turn.rejected:
             return []
-        ended = TurnEnded(text, TurnSource.SPEECH, min(scores, default=None), rejected)
-        continues = before is not None
-        return self._ended(replace(ended, interrupted=self._bot.interrupted, continues=continues))
+        return self._ended(replace(turn, interrupted=self._bot.interrupted))
 
     def _ended(self, turn: TurnEnded) -> list[Decision]:
         self._silence.count = 0
@@ -254,11 +243,16 @@ class TurnEngine:
 
     # Interruption
 
-    def _interrupt_by_words(self, now: int) -> list[Decision]:
+    def _words_at(self) -> int | None:
+        """When the words interrupt the bot; None: never."""
+        if not self._bot.may_be_stopped(Interrupt.WORDS, self.policy):
+            return None
         least = 1 if self._bot.paused else max(1, self.policy.barge_in_words)
-        enough = self._speech.words(self._aside) >= least
-        stops = enough and self._bot.may_be_stopped(Interrupt.WORDS, self.policy)
-        return self._barge_in(now) if stops else []
+        return self._speech.interrupts_at(self._aside, least, self.policy.barge_in_firm_ms)
+
+    def _interrupt_by_words(self, now: int) -> list[Decision]:
+        at = self._words_at()
+        return self._barge_in(now) if at is not None and at <= now else []
 
     def _pause(self, now: int) -> list[Decision]:
         self._bot.pause(now)

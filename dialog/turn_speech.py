@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 
 from dialog.backchannels import Backchannels
-from dialog.turn import Transcript
+from dialog.nlu.base import normalise
+from dialog.turn import Transcript, TurnEnded, TurnSource
+
+NOISE_MS = 300  # speech shorter than this that gave no word was a click or a cough, not a turn
 
 
 @dataclass(slots=True)
@@ -19,6 +22,7 @@ class Speech:
     score: float | None = None  # how finished it sounds, 0..1, in this pause
     partial: Transcript = Transcript("", final=False)
     finals: list[Transcript] = field(default_factory=list)
+    guesses: list[tuple[str, int]] = field(default_factory=list)  # words of the partial, believed since
 
     @property
     def open(self) -> bool:
@@ -57,11 +61,45 @@ class Speech:
         """What is understood for good."""
         return " ".join(t.text for t in self.finals if t.text)
 
+    def guess(self, partial: Transcript, now: int) -> None:
+        """What the recogniser believes so far; words that it has not changed are as old as they are."""
+        words, kept = partial.text.split(), 0
+        while kept < min(len(words), len(self.guesses)) and words[kept] == self.guesses[kept][0]:
+            kept += 1
+        self.guesses[kept:] = [(word, now) for word in words[kept:]]
+        self.partial = partial
+
+    def understood(self, final: Transcript) -> None:
+        """A final: the partials before it are history."""
+        self.finals.append(final)
+        self.guesses, self.partial, self.final_due = [], Transcript("", final=False), None
+
     def words(self, aside: Backchannels) -> int:
         """How many words are recognised, backchannels aside."""
         return aside.words(f"{self.text()} {self.partial.text}")
 
-    @property
-    def rejected(self) -> bool:
-        """Whether the recogniser heard speech that it did not understand."""
-        return any(t.rejected for t in self.finals)
+    def interrupts_at(self, aside: Backchannels, least: int, firm_ms: int) -> int | None:
+        """Since when, or from when on, `least` words are sure enough; None: there are not so many."""
+        text = self.text()
+        if aside.words(text) >= least:
+            return 0
+        if self.partial.fragment:
+            return None
+        for word, since in self.guesses:
+            text += f" {word}"
+            if aside.words(text) >= least:
+                return since + firm_ms
+        return None
+
+    def may_answer(self, aside: Backchannels, answers: frozenset[str] | None) -> bool:
+        """Whether it could be an answer. An "okay" is only where it is expected; None: anything is."""
+        text = self.text()
+        expected = answers is None or normalise(text) in answers
+        return bool(text) and (expected or aside.words(text) > 0)
+
+    def turn(self) -> TurnEnded:
+        """All of it as the caller's turn; with neither text nor rejection it was nothing."""
+        text = self.text()
+        scores = [t.confidence for t in self.finals if t.confidence is not None]
+        speech = self.spoken_ms >= NOISE_MS or any(t.rejected for t in self.finals)
+        return TurnEnded(text, TurnSource.SPEECH, min(scores, default=None), rejected=speech and not text)

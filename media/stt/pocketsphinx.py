@@ -198,9 +198,8 @@ class SphinxStream:
 
     # Listener
 
-    def on_partial(self, utterance: Utterance, text: str, confidence: float | None, complete: bool) -> None:
+    def on_partial(self, utterance: Utterance, partial: Transcript) -> None:
         if self._owed and utterance is self._owed[0]:
-            partial = Transcript(text, final=False, confidence=confidence, complete=complete)
             if self._outbox and not self._outbox[-1].final:
                 self._outbox[-1] = partial  # the reader is late: it wants the newest alone
             else:

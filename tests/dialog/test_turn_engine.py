@@ -112,9 +112,9 @@ def test_what_was_not_understood(spoken: int, transcript: Transcript, expected: 
     "interrupt, speech_ms, words_at, barge_at",
     [
         (Interrupt.BOTH, 1000, None, 1350),  # by duration
-        (Interrupt.BOTH, 1000, 1200, 1200),  # by a word, sooner
+        (Interrupt.BOTH, 1000, 1100, 1300),  # by a word that stays, sooner
         (Interrupt.SPEECH, 1000, 1200, 1350),
-        (Interrupt.WORDS, 1000, 1200, 1200),
+        (Interrupt.WORDS, 1000, 1100, 1300),
         (Interrupt.WORDS, 1000, None, None),
         (Interrupt.NEVER, 1000, 1200, None),
         (Interrupt.BOTH, 200, None, None),  # a cough

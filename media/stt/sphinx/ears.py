@@ -49,6 +49,7 @@ class Heard:
     confidence: float | None
     rejected: bool
     complete: bool = False
+    whole: bool = True  # a partial that could be an answer as it stands
     ratio: float | None = None  # log-likelihood ratio; None: no hypothesis
 
 
@@ -208,9 +209,12 @@ class Ears:
         confidence = 1 / (1 + math.exp(-max(-60.0, min(60.0, margin))))
         text = hypothesis.hypstr if partial else reader.originals.get(hypothesis.hypstr, hypothesis.hypstr)
         complete = partial and reader.matcher is not None and reader.matcher.complete(words)
+        complete = complete and text not in reader.asides
         # Where no sentence survives the search, pocketsphinx gives out the beginning of one.
-        whole = partial or reader.matcher is None or reader.matcher.accepts(words)
-        return Heard(text, confidence if whole else 0.0, ratio < least or not whole, complete, ratio)
+        whole = reader.matcher is None or reader.matcher.accepts(words)
+        if not partial and not whole:
+            return Heard(text, 0.0, rejected=True, ratio=ratio)
+        return Heard(text, confidence, ratio < least, complete, whole, ratio)
 
     def _penalties(self, reader: Reader, decoder: Any, words: int) -> float:
         """What the score holds for the number of words and pauses, not for their sound."""

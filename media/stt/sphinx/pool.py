@@ -12,6 +12,7 @@ import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from dialog.turn import Transcript
 from media.stt.sphinx.config import Config
 from media.stt.sphinx.domains import Domains
 from media.stt.sphinx.slot import Slot
@@ -145,7 +146,7 @@ class Pool:
             utterance.taken(COUNT.unpack(payload)[0])
             self._pump(utterance)
         elif kind is Kind.PARTIAL and utterance.finished_at is None:
-            utterance.listener.on_partial(utterance, **json.loads(payload))
+            utterance.listener.on_partial(utterance, Transcript(final=False, **json.loads(payload)))
         elif kind is Kind.FINAL:
             self._on_final(utterance, **json.loads(payload))
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from dialog.turn import Transcript
 from media.stt.sphinx.config import Config
 
 
@@ -21,7 +22,7 @@ class Final:
 class Listener(Protocol):
     """Gets what is understood of an utterance."""
 
-    def on_partial(self, utterance: "Utterance", text: str, confidence: float | None, complete: bool) -> None:  # noqa: FBT001
+    def on_partial(self, utterance: "Utterance", partial: Transcript) -> None:
         """So far."""
 
     def on_final(self, utterance: "Utterance", final: Final) -> None:

@@ -32,7 +32,7 @@ class Kind(IntEnum):
     PREPARED = 17
     FAILED = 18  # text: why the domain cannot be built
     TAKEN = 19  # u32: bytes of audio decoded so far
-    PARTIAL = 20  # JSON: text, confidence, complete
+    PARTIAL = 20  # JSON: text, confidence, complete, fragment
     FINAL = 21  # JSON: text, confidence, rejected, mean, cpu_s, error
 
 

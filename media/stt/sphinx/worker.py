@@ -131,7 +131,8 @@ class Worker:
             told = utterance.told
             if heard.text and (told is None or (heard.text, heard.complete) != (told.text, told.complete)):
                 utterance.told = heard
-                fields = {"text": heard.text, "confidence": heard.confidence, "complete": heard.complete}
+                fields = {"text": heard.text, "confidence": heard.confidence}
+                fields |= {"complete": heard.complete, "fragment": not heard.whole}
                 out += message(Kind.PARTIAL, number, json.dumps(fields).encode())
         utterance.cpu_s += time.process_time() - start
         self._send(out)

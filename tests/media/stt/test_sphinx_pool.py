@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dialog.turn import Transcript
 from dialog.types import Domain, Hints
 from media.errors import ProviderError
 from media.stt.sphinx import slot as slot_module
@@ -55,8 +56,8 @@ class Ear:
         self.partials: list[str] = []
         self.finals: list[Final] = []
 
-    def on_partial(self, utterance: Utterance, text: str, confidence: float | None, complete: bool) -> None:
-        self.partials.append(text)
+    def on_partial(self, utterance: Utterance, partial: Transcript) -> None:
+        self.partials.append(partial.text)
 
     def on_final(self, utterance: Utterance, final: Final) -> None:
         self.finals.append(final)
