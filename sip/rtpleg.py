@@ -74,7 +74,7 @@ class RtpLeg:
         self.info, self._media, self._signalling = info, media, signalling
         self.stats = MediaStats()
         self._latch = Latch(peer_host, media.trusted)
-        self._socket = RtpSocket(media, self._latch, self.stats, self._packet, self._report)
+        self._socket = RtpSocket(media, self._latch, self.stats, self._packet, self._report, host)
         self.port = self._socket.port
         self._sdp = OfferAnswer(host, self.port, codecs or media.codecs, RANDOM.getrandbits(31))
         # 15 bits of sequence: RFC 3711, 3.3.1, so that a loss at the start hides no wrap-around.

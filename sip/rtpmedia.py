@@ -26,7 +26,7 @@ class RtpConfig:
     """Media of SIP calls."""
 
     host: str = "0.0.0.0"
-    """Address that RTP sockets bind to; "::" for IPv6."""
+    """Address that RTP sockets bind to. 0.0.0.0 and :: stand for all addresses, of either family."""
     first_port: int = 20000
     """First UDP port for RTP. One even port a call; 0 in both: any port the system gives."""
     last_port: int = 29998

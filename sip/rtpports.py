@@ -9,6 +9,7 @@ from collections import deque
 from sip.errors import SipError
 
 REST_S = 10.0  # far ends stop sending well before: BYE is retransmitted for 32 s only if unanswered
+EVERYWHERE = frozenset({"0.0.0.0", "::"})
 TRIES = 1000  # ports that others may hold before we give up: a second server has hundreds. 6 us each
 
 
@@ -33,24 +34,29 @@ class RtpPorts:
         """How many calls there is room for."""
         return len(self._free) + len(self._resting)
 
-    def bind(self, now: float) -> socket.socket:
-        """A non-blocking socket on a free port. Raises PortsExhausted."""
+    def bind(self, now: float, *, ipv6: bool | None = None) -> socket.socket:
+        """A non-blocking socket on a free port; `ipv6` chooses where all addresses are bound, None: as the
+        configuration has it. Raises PortsExhausted."""
+        host = self._host
+        if ipv6 is not None and host in EVERYWHERE:
+            host = "::" if ipv6 else "0.0.0.0"
         if self._any:
-            return self._socket(0)
+            return _socket(host, 0)
         while self._resting and (self._resting[0][0] <= now or not self._free):
             self._free.append(self._resting.popleft()[1])  # rested, or needed after all
         for _ in range(min(TRIES, len(self._free))):
             port = self._free.popleft()
             try:
-                return self._socket(port)
+                return _socket(host, port)
             except OSError:
                 self._free.append(port)  # somebody else's for now
         raise PortsExhausted("no free RTP port")
 
-    def bind_next(self, port: int) -> socket.socket | None:
-        """A non-blocking socket on the port after one from `bind`, for RTCP; None if it is taken."""
+    def bind_next(self, sock: socket.socket) -> socket.socket | None:
+        """A non-blocking socket on the port after that of one from `bind`, for RTCP; None if it is taken."""
+        host, port = sock.getsockname()[:2]
         try:
-            return self._socket(port + 1)
+            return _socket(host, port + 1)
         except (OSError, OverflowError):
             return None
 
@@ -61,12 +67,15 @@ class RtpPorts:
         if not self._any:
             self._resting.append((now + REST_S, port))
 
-    def _socket(self, port: int) -> socket.socket:
-        sock = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            sock.setblocking(False)
-            sock.bind((self._host, port))
-        except OSError:
-            sock.close()
-            raise
-        return sock
+
+def _socket(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        if sock.family is socket.AF_INET6:  # else a port would be taken in the other family too
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock

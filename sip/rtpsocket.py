@@ -30,13 +30,15 @@ class RtpSocket:
         stats: MediaStats,
         on_packet: Callable[[bytes], None],
         on_report: Callable[[bytes], None],
+        host: str = "",
     ) -> None:
-        """Binds a port, and drops what comes until `listen`. Raises PortsExhausted."""
+        """Binds a port, and drops what comes until `listen`. `host`: our address in the SDP. Raises
+        PortsExhausted."""
         self._loop = asyncio.get_running_loop()
         self._ports, self._latch, self._stats = media.ports, latch, stats
         self._on_packet, self._on_report = on_packet, on_report
         self._network = media.network
-        self._sock = media.ports.bind(self._loop.time())
+        self._sock = media.ports.bind(self._loop.time(), ipv6=":" in host if host else None)
         self.port: int = self._sock.getsockname()[1]
         self._reports: socket.socket | None = None  # of a far end that wants them apart
         self._reports_to: Address | None = None  # None: beside the audio
@@ -63,7 +65,7 @@ class RtpSocket:
         """Where reports go and come: another port (RFC 3550, 11), or None, beside the audio (RFC 5761)."""
         self._reports_to = address
         if address is not None and self._reports is None and self._open:
-            self._reports = self._ports.bind_next(self.port)
+            self._reports = self._ports.bind_next(self._sock)
             if self._reports is None:
                 log.info("no port for RTCP: the far end's reports are not read", extra={"port": self.port})
             else:

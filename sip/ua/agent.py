@@ -121,6 +121,7 @@ class UserAgent:
         exchange = Exchange(self._config, self._transport, self.counters, self._timers)
         exchange.on_request = self._request
         exchange.on_malformed = self.sources.malformed
+        exchange.on_closed = self._closed_flow
         try:
             await self._transport.open(exchange, spawn)
         except OSError:
@@ -172,6 +173,10 @@ class UserAgent:
         await self._scope.aclose()
         stack.exchange.close()
         self._transport.close()
+
+    def _closed_flow(self, flow: Flow) -> None:
+        for registration in self._registrations:
+            registration.flow_closed(flow)
 
     def _running(self) -> Stack:
         if self._stack is None or self._closed:

@@ -52,6 +52,7 @@ class Exchange:
         self._waiting: dict[ClientTransaction, OnResponse] = {}
         self._learned: dict[tuple[str, str], tuple[str, int]] = {}  # way to a peer -> how it sees us (rport)
         self._troubles: dict[str, str] = {}  # flow -> why it failed last
+        self.on_closed: Callable[[Flow], None] = lambda flow: None
         self.on_malformed: Callable[[str], None] = lambda host: None
         self.on_request: Callable[[Request, ServerTransaction | None, Flow], None] = lambda *_: None
 
@@ -182,6 +183,10 @@ class Exchange:
         self._troubles[str(flow)] = reason
         self._handle(self.layer.flow_failed(flow))
         self._flush()
+
+    def on_flow_closed(self, flow: Flow) -> None:
+        """From the transport."""
+        self.on_closed(flow)
 
     def trouble(self, flow: Flow) -> str:
         """Why nothing has come back from a peer, for the log."""

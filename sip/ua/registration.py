@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 REFRESH = (0.80, 0.90)  # of the lifetime; spread, so that a fleet does not register at once
 FIRST_RETRY_S = 2.0
 LONGEST_RETRY_S = 120.0
+FIRST_LOSS_S = 0.25  # doubled each time the connection ends before the refresh
 LOOK_UP_S = 300.0  # how often the address of a trunk without registration is looked up
 LONGEST_EXPIRES_S = 86_400
 
@@ -59,6 +60,7 @@ class Registration:
         self._number = 0
         self._expires_s = trunk.trunk.expires_s
         self._flow: Flow | None = None
+        self._lost = asyncio.Event()  # the connection to the registrar has ended
 
     @property
     def name(self) -> str:
@@ -67,7 +69,7 @@ class Registration:
 
     async def run(self) -> None:
         """Until cancelled."""
-        failures = 0
+        failures = losses = 0
         while True:
             try:
                 flow = await self._look_up()
@@ -82,7 +84,20 @@ class Registration:
                 failures += 1
                 wait = min(FIRST_RETRY_S * 2 ** (failures - 1), LONGEST_RETRY_S) * random.uniform(0.5, 1.5)
                 self._failed(str(e), wait)
-            await self._wait(wait)
+            if await self._wait(wait):
+                losses += 1  # a registrar that closes after each request must not be asked for ever
+                await asyncio.sleep(min(FIRST_LOSS_S * 2**losses, LONGEST_RETRY_S) * random.uniform(0.5, 1.5))
+            else:
+                losses = 0
+
+    def flow_closed(self, flow: Flow) -> None:
+        """A connection has ended. On the one that we have registered by, calls come: register anew
+        (RFC 5626, 4.2.1)."""
+        ours = self._flow
+        if ours is None or self.state.status is not RegistrationStatus.REGISTERED:
+            return
+        if (flow.transport, flow.host, flow.port) == (ours.transport, ours.host, ours.port):
+            self._lost.set()
 
     async def unregister(self) -> None:
         """Tell the registrar that we are gone, if it knows us."""
@@ -175,16 +190,24 @@ class Registration:
                 return _seconds(contact.params["expires"], wanted_s)
         return _seconds(response.headers.get("expires"), wanted_s)
 
-    async def _wait(self, seconds: float) -> None:
-        """Until the next refresh, with keep-alives on the way."""
+    async def _wait(self, seconds: float) -> bool:
+        """Until the next refresh, with keep-alives on the way. True: the connection was lost before."""
         interval = self._stack.config.keepalive_s
+        self._lost.clear()
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while (left := end - loop.time()) > 0:
-            await asyncio.sleep(min(left, interval) if interval > 0 else left)
+            try:
+                async with asyncio.timeout(min(left, interval) if interval > 0 else left):
+                    await self._lost.wait()
+                log.info("sip connection to the registrar lost", extra={"trunk": self.name})
+                return True
+            except TimeoutError:
+                pass
             if self.state.status is RegistrationStatus.REGISTERED and self._flow is not None and interval > 0:
                 # RFC 5626, 3.5.1: a double CRLF keeps bindings of routers, and finds dead connections.
                 self._stack.exchange.send_raw(b"\r\n\r\n", self._flow)
+        return False
 
     def _succeeded(self, flow: Flow, granted: int) -> None:
         contact = self._stack.exchange.contact(flow, self._trunk.trunk.username)

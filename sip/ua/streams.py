@@ -28,6 +28,7 @@ HALF_MESSAGE_S = 30.0  # a peer that stops in the middle of a message
 ACCEPT_PAUSE_S = 0.2  # until there may be file descriptors again
 IDLE_S = 3600.0  # a silent connection; peers that keep a flow open send keep-alives
 UNSENT_BYTES = 1_000_000  # waiting for a peer that does not read
+PONG_S = 10.0  # RFC 5626, 4.4.1: within which a keep-alive is to be answered
 QUEUED = 200  # messages that wait for a connection to open
 
 Way = tuple[TransportName, str, int, str]  # transport, host, port, name in the certificate
@@ -47,6 +48,9 @@ class Door(Protocol):
 
     def failed(self, flow: Flow, reason: str) -> None:
         """What was sent to `flow` did not arrive."""
+
+    def closed(self, flow: Flow) -> None:
+        """A connection has ended."""
 
 
 class Streams:
@@ -195,6 +199,8 @@ class Connection(asyncio.Protocol):
         self._framer = StreamFramer(streams.max_message)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._pong: asyncio.TimerHandle | None = None  # when an answer to our keep-alive is overdue
+        self._answers_pings = False
         self.flow = Flow(transport, "", 0)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -230,10 +236,14 @@ class Connection(asyncio.Protocol):
                 case Ping():
                     self.write(b"\r\n")
                 case Pong():
-                    pass
+                    self._answers_pings = True
+                    self._stop_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._streams.left(self.flow.connection)
+        if self.flow.connection:
+            self._streams.door.closed(self.flow)
+        self._stop_waiting()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -245,6 +255,9 @@ class Connection(asyncio.Protocol):
             return False
         if data == b"\r\n\r\n":
             self._framer.pings_sent += 1
+            # RFC 5626, 4.4.1. Peers that do not know it never answer: only silence after an answer tells.
+            if self._answers_pings and self._pong is None:
+                self._pong = asyncio.get_running_loop().call_later(PONG_S, self._dead)
         self._transport.write(data)
         return True
 
@@ -259,6 +272,15 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self._streams.left(self.flow.connection)
+
+    def _dead(self) -> None:
+        self.abort()
+        self._streams.door.failed(self.flow, "no answer to a keep-alive")
+
+    def _stop_waiting(self) -> None:
+        if self._pong is not None:
+            self._pong.cancel()
+            self._pong = None
 
     def _arm(self, seconds: float) -> None:
         if self._timer is not None:

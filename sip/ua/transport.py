@@ -37,6 +37,9 @@ class Receiver(Protocol):
     def on_flow_failed(self, flow: Flow, reason: str) -> None:
         """What was sent to `flow` did not arrive."""
 
+    def on_flow_closed(self, flow: Flow) -> None:
+        """A connection has ended, whether anything was to be sent on it or not."""
+
 
 class Transport(Protocol):
     """What the user agent needs of the network."""
@@ -70,9 +73,9 @@ class NetworkTransport:
         self.tls = TlsContexts(config.tls)
         self.streams = Streams(config, counters, self.tls)
         self._receiver: Receiver | None = None
-        self._udp: asyncio.DatagramTransport | None = None
-        self._server: asyncio.Server | None = None
-        self._tls_socket: socket.socket | None = None
+        self._udp: dict[bool, asyncio.DatagramTransport] = {}  # by whether it is of IPv6
+        self._servers: list[asyncio.Server] = []
+        self._tls_sockets: list[socket.socket] = []
         self._local_hosts: dict[str, str] = {}
         self.port = config.port
         self._tls_port = 0
@@ -81,17 +84,20 @@ class NetworkTransport:
         self._receiver = receiver
         self.streams.open(self, start)
         loop = asyncio.get_running_loop()
-        udp, tcp, tls = self._bind()
-        if udp is not None:
-            self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
-        if tcp is not None:
-            self._server = await loop.create_server(
+        bound = self._bind()
+        for udp in bound["UDP"]:
+            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
+            self._udp[udp.family is socket.AF_INET6] = transport
+        for tcp in bound["TCP"]:
+            server = await loop.create_server(
                 lambda: Connection(self.streams, "TCP"), sock=tcp, backlog=BACKLOG
             )
-        if tls is not None:
+            self._servers.append(server)
+        for tls in bound["TLS"]:
             tls.listen(BACKLOG)
-            self._tls_socket = tls
+            self._tls_sockets.append(tls)
             start(self.streams.accept_tls(tls), "sip tls")
+        if self._tls_sockets:
             start(self._renew(), "sip tls renewal")
 
     def port_of(self, transport: TransportName) -> int:
@@ -102,11 +108,12 @@ class NetworkTransport:
         if flow.reliable:
             self.streams.send(data, flow)
             return
-        if self._udp is None or self._udp.is_closing():
-            self.failed(flow, "no UDP socket")
+        udp = self._udp.get(":" in flow.host)
+        if udp is None or udp.is_closing():
+            self.failed(flow, f"no UDP socket for {flow.host}")
             return
         try:
-            self._udp.sendto(data, (flow.host, flow.port))
+            udp.sendto(data, (flow.host, flow.port))
         except (OSError, ValueError) as e:  # no route, a datagram too long, an address of the other family
             self.failed(flow, str(e))
             return
@@ -122,12 +129,12 @@ class NetworkTransport:
         return self._local_hosts[peer]
 
     def close(self) -> None:
-        if self._udp is not None:
-            self._udp.close()
-        if self._server is not None:
-            self._server.close()
-        if self._tls_socket is not None:
-            self._tls_socket.close()
+        for udp in self._udp.values():
+            udp.close()
+        for server in self._servers:
+            server.close()
+        for sock in self._tls_sockets:
+            sock.close()
         self.streams.close()
 
     # Door, for the protocols
@@ -162,6 +169,11 @@ class NetworkTransport:
             # Not at once: the sender is still in the middle of its step.
             asyncio.get_running_loop().call_soon(self._receiver.on_flow_failed, flow, reason)
 
+    def closed(self, flow: Flow) -> None:
+        """A connection has ended."""
+        if self._receiver is not None:
+            self._receiver.on_flow_closed(flow)
+
     async def _renew(self) -> None:
         """Take new certificates as they appear; connections that are open keep theirs."""
         while True:
@@ -172,53 +184,76 @@ class NetworkTransport:
             except ValueError as e:
                 log.error("sip certificate not renewed", extra={"error": str(e)})
 
-    def _bind(self) -> tuple[socket.socket | None, ...]:
-        """The sockets of UDP, TCP and TLS, as far as they are wanted."""
-        wanted = {t.lower() for t in self._config.transports}
-        tls = _socket(self._config, "TLS", self._config.tls.port) if "tls" in wanted else None
+    def _bind(self) -> "Bound":
+        """The sockets of each transport, one for each IP version, as far as they are wanted."""
+        wanted = {t.upper() for t in self._config.transports}
+        bound: Bound = {"UDP": [], "TCP": [], "TLS": []}
         try:
-            udp, tcp = self._bind_pair(wanted)
+            if "TLS" in wanted:
+                self._tls_port = _bind_all(self._config, "TLS", self._config.tls.port, bound)
+            pair: list[TransportName] = [t for t in ("UDP", "TCP") if t in wanted]
+            self.port = self._bind_pair(pair, bound) if pair else self._tls_port
         except OSError:
-            if tls is not None:
-                tls.close()
+            _close_all(bound, *bound)
             raise
-        bound = udp or tcp or tls
-        if bound is None:
-            raise ValueError(f"no transport in {self._config.transports!r}")
-        self.port = bound.getsockname()[1]
-        self._tls_port = tls.getsockname()[1] if tls is not None else 0
-        return udp, tcp, tls
+        return bound
 
-    def _bind_pair(self, wanted: set[str]) -> tuple[socket.socket | None, socket.socket | None]:
+    def _bind_pair(self, transports: "list[TransportName]", bound: "Bound") -> int:
+        """UDP and TCP on one port."""
         for attempt in range(PORT_TRIES):
-            udp = _socket(self._config, "UDP", self._config.port) if "udp" in wanted else None
-            port = udp.getsockname()[1] if udp is not None else self._config.port
+            port = self._config.port
             try:
-                tcp = _socket(self._config, "TCP", port) if "tcp" in wanted else None
+                for transport in transports:
+                    port = _bind_all(self._config, transport, port, bound)
+                return port
             except OSError as e:
-                if udp is not None:
-                    udp.close()
-                if e.errno == errno.EADDRINUSE and self._config.port == 0 and attempt + 1 < PORT_TRIES:
-                    continue
-                raise
-            return udp, tcp
+                _close_all(bound, "UDP", "TCP")
+                if e.errno != errno.EADDRINUSE or self._config.port or attempt + 1 == PORT_TRIES:
+                    raise
         raise OSError(errno.EADDRINUSE, "no port that is free on UDP and TCP")
 
 
-def _socket(config: SipConfig, transport: TransportName, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+Bound = dict[TransportName, list[socket.socket]]
+
+
+def _bind_all(config: SipConfig, transport: TransportName, port: int, bound: Bound) -> int:
+    """One socket for each IP version, on the same port. Raises OSError that names what is taken."""
+    hosts = ("0.0.0.0", "::") if len(config.families) > 1 else (config.host,)
+    for host in hosts:
+        try:
+            sock = _socket(host, transport, port)
+        except OSError as e:
+            if e.errno == errno.EAFNOSUPPORT and len(hosts) > 1:
+                log.warning("no ipv6 on this machine", extra={"host": host})
+                continue
+            raise OSError(e.errno, f"cannot bind {transport} {host}:{port}: {e.strerror}") from e
+        bound[transport].append(sock)
+        port = sock.getsockname()[1]
+    return port
+
+
+def _close_all(bound: Bound, *transports: TransportName) -> None:
+    for transport in transports:
+        for sock in bound[transport]:
+            sock.close()
+        bound[transport].clear()
+
+
+def _socket(host: str, transport: TransportName, port: int) -> socket.socket:
     kind = socket.SOCK_DGRAM if transport == "UDP" else socket.SOCK_STREAM
-    sock = socket.socket(family, kind)
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
     try:
         sock.setblocking(False)
+        if sock.family is socket.AF_INET6:  # IPv4 has a socket of its own: addresses look as people know them
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if kind is socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
-        sock.bind((config.host, port))
-    except OSError as e:
+        sock.bind((host, port))
+    except OSError:
         sock.close()
-        raise OSError(e.errno, f"cannot bind {transport} {config.host}:{port}: {e.strerror}") from e
+        raise
     return sock
 
 

@@ -281,11 +281,16 @@ def test_a_renewed_certificate_is_used_without_a_restart(
     run(test)
 
 
-def test_a_trunk_by_tls_is_reached_by_its_name(run: Run, files: Files) -> None:
+def test_a_trunk_by_tls_is_reached_by_name_and_again_after_the_connection_broke(
+    run: Run, files: Files
+) -> None:
     async def test() -> None:
         registered = asyncio.Event()
 
+        peers: list[asyncio.StreamWriter] = []
+
         async def registrar(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            peers.append(writer)
             while data := await reader.readuntil(b"\r\n\r\n"):
                 answer(data, writer)
 
@@ -312,6 +317,9 @@ def test_a_trunk_by_tls_is_reached_by_its_name(run: Run, files: Files) -> None:
         await agent.start(Callee())
         await registered.wait()
         await until(lambda: agent.registrations["provider"].status.value == "registered")
+        registered.clear()
+        peers.pop().close()  # the provider's server restarts: calls would come no more
+        await registered.wait()
         await agent.close()
         server.close()
 

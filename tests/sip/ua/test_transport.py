@@ -12,6 +12,7 @@ from media.metronome import Metronome
 from sip.endpoint import OutboundCall
 from sip.errors import CallFailed
 from sip.rtpmedia import RtpConfig, RtpMedia
+from sip.ua import streams
 from sip.ua.agent import UserAgent
 from sip.ua.config import SipConfig
 from sip.ua.counters import SipCounters
@@ -228,6 +229,34 @@ def test_after_close_the_port_is_free_again(run: Callable[[Callable[[], Awaitabl
         again = UserAgent(SipConfig(host="127.0.0.1", port=port), media)
         await again.start(Callee())
         await again.close()
+
+    run(test)
+
+
+def test_a_connection_that_stops_answering_keep_alives_is_given_up(
+    run: Callable[[Callable[[], Awaitable[None]]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 5626, 4.4.1; but a peer that has never answered one does not know them."""
+
+    async def test() -> None:
+        monkeypatch.setattr(streams, "PONG_S", 0.1)
+        agent = agent_on()
+        await agent.start(Callee())
+        network = agent._transport
+        assert isinstance(network, NetworkTransport)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(agent))
+        writer.write(options("TCP"))
+        await message(reader)
+        (connection,) = network.streams._connections.values()
+        for answer in (b"", b"\r\n", b"\r\n", b""):
+            network.send(b"\r\n\r\n", connection.flow)
+            assert await reader.readexactly(4) == b"\r\n\r\n"
+            writer.write(answer)
+            await asyncio.sleep(0.15)
+        await closed(reader)
+        assert agent.counters.unsendable == 1 and len(network.streams) == 0
+        writer.close()
+        await agent.close()
 
     run(test)
 
