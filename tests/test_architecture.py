@@ -44,6 +44,7 @@ DRIVERS: dict[str, str] = {
     "voicegw/clock.py": "the application's wall clock, which it hands to whoever needs one",
     "voicegw/cli/speech.py": "tells the user how long an engine took",
     "voicegw/cli/simulate.py": "tells the user how long all calls took",
+    "voicegw/stall.py": "a thread holds the event loop's clock against another one",
     "recordings/writer.py": "the thread that writes to the disk wakes once in a while, on the wall clock",
 }
 

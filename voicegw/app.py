@@ -46,9 +46,10 @@ from voicegw.mount import Mount
 from voicegw.outbound import Dialer, DialParts
 from voicegw.routing import Router
 from voicegw.server import HttpServer, WebParts
+from voicegw.stall import StallWatch
 from voicegw.storage.engine import StorageError, database_url
 from voicegw.storage.reader import CallReader
-from voicegw.watch import watch_callbacks, watch_ears, watch_keeper, watch_sip, watch_ticker
+from voicegw.watch import watch_callbacks, watch_ears, watch_keeper, watch_sip, watch_stalls, watch_ticker
 
 log = logging.getLogger(__name__)
 
@@ -115,10 +116,17 @@ class App:
         watch_keeper(keeper, self.metrics, health)
         watch_ears(ears, self.metrics, health)
         watch_ticker(self.metrics, health, config.limits.lateness_ms)
+        self._watch_loop()
         reader = CallReader(database_url(config.storage, data))
         self._stack.push_async_callback(reader.close)
         await self._listen(health, Archive(reader, data), keeper)
         health.complete = True
+
+    def _watch_loop(self) -> None:
+        if limit_ms := self._config.limits.stall_ms:
+            watch = StallWatch(limit_ms)
+            watch_stalls(watch.counters, self.metrics)
+            self._stack.enter_context(watch.watching())
 
     async def _keeper(self, data: Path) -> CallKeeper:
         config = self._config

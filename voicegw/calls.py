@@ -22,6 +22,7 @@ from media.tts.base import TextToSpeech
 from media.vad.base import VoiceDetector
 from sip.endpoint import CallProgress, IncomingCall, OnProgress
 from sip.errors import CallFailed
+from voicegw.admission import FAILED, NOT_FOUND, Admission, Refusal
 from voicegw.callmedia import sum_up, watch_media
 from voicegw.config.model import Limits
 from voicegw.ears import DeafEars
@@ -53,16 +54,6 @@ class CallParts:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """How a call is turned away, and under which name that is counted."""
-
-    reason: str
-    status: int
-    phrase: str
-    retry: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a call has ended."""
 
@@ -71,20 +62,13 @@ class Outcome:
     sip_status: int | None = None  # the final answer that refused it
 
 
-DRAINING = Refusal("draining", 503, "Shutting Down", retry=True)
-BUSY = Refusal("busy", 503, "All Lines Busy", retry=True)
-LATE = Refusal("late", 503, "Overloaded", retry=True)
-NOT_FOUND = Refusal("not_found", 404, "Nobody Here By This Number")
-FAILED = Refusal("error", 500, "Server Internal Error")
-
-
 class CallManager:
     """Belongs to one event loop."""
 
     def __init__(self, parts: CallParts, limits: Limits, journals: Journals, metrics: Metrics) -> None:
         self._parts, self._limits, self._journals, self._metrics = parts, limits, journals, metrics
         self.live = LiveCalls()
-        self.draining = False
+        self.admission = Admission(limits, self.live, metrics.late)
         metrics.active.set_function(lambda: len(self.live))
 
     async def on_call(self, incoming: IncomingCall, flow: str | None = None) -> None:
@@ -94,7 +78,7 @@ class CallManager:
         call_id_var.set(info.call_id)
         log.info("call came in", extra={"pii_from": info.caller, "pii_to": info.callee})
         flow = flow or self._parts.router.flow_for(info)
-        refusal = self.refusal(flow)
+        refusal = self.refusal(flow, info)
         if refusal is not None or flow is None:
             self._reject(incoming, refusal or NOT_FOUND)
             return
@@ -138,18 +122,18 @@ class CallManager:
             call.task.cancel()
         return True
 
-    def refusal(self, flow: str | None) -> Refusal | None:
-        """Why no further call can be taken; None: it can."""
-        if self.draining:
-            return DRAINING
-        if flow is None:
-            return NOT_FOUND
-        if len(self.live) >= self._limits.max_calls:
-            return BUSY
-        limit = self._limits.lateness_ms
-        if limit and self.live and self._metrics.late.p99_ms() > limit:
-            return LATE
-        return None
+    def refusal(self, flow: str | None, info: CallInfo | None = None) -> Refusal | None:
+        """Why no further call can be taken; None: it can. Without `info` it is one that we place."""
+        return self.admission.refusal(flow, info)
+
+    @property
+    def draining(self) -> bool:
+        """While set, no more calls are taken."""
+        return self.admission.draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self.admission.draining = draining
 
     def new_dialog(self, info: CallInfo, flow: str) -> DialogEngine:
         """A new conversation. Raises KeyError for an unknown flow, ValueError for variables it has not."""

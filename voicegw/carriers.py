@@ -14,7 +14,8 @@ from sip.carrierweb import CarrierMount
 from sip.endpoint import WayOut
 from sip.twiliocarrier import Twilio
 from voicegw import clock
-from voicegw.calls import NOT_FOUND, CallManager
+from voicegw.admission import NOT_FOUND
+from voicegw.calls import CallManager
 from voicegw.config.model import Config
 from voicegw.errors import StartError
 from voicegw.metrics import Metrics
@@ -81,7 +82,7 @@ class Carriers:
         return (self._config.http.public_url or self.own_url).rstrip("/")
 
     def _refusal(self, info: CallInfo) -> str:
-        refusal = self._calls.refusal(self._calls.flow_for(info))
+        refusal = self._calls.refusal(self._calls.flow_for(info), info)
         return "" if refusal is None else "not_found" if refusal is NOT_FOUND else "busy"
 
     def _report(self, call_id: str, kind: str, data: Mapping[str, str]) -> None:

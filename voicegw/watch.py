@@ -12,6 +12,7 @@ from voicegw.clock import utc
 from voicegw.health import Health
 from voicegw.keeper import CallKeeper
 from voicegw.metrics import Metrics
+from voicegw.stall import StallCounters
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -99,3 +100,10 @@ def watch_ticker(metrics: Metrics, health: Health, limit_ms: int) -> None:
         return f"{late:.0f} ms late (99th percentile)" if limit_ms and late > limit_ms else None
 
     health.add("ticker", fault, vital=False)
+
+
+def watch_stalls(stalls: StallCounters, metrics: Metrics) -> None:
+    """The event loop: while it stands still, no call hears anything."""
+    metrics.pull_gauge("loop_stalls", "Times that the event loop stood still.", lambda: stalls.stalls)
+    text = "Time that the event loop stood still, in seconds."
+    metrics.pull_gauge("loop_stalled_seconds", text, lambda: stalls.stalled_s)

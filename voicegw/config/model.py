@@ -92,11 +92,29 @@ class Limits:
     max_calls: Annotated[int, Field(ge=1)] = 100
     """Calls at a time, ringing ones included; 1 or more. Measure what your machine holds with `make bench`;
     a call that the recogniser has no room for goes on by keys."""
+    reserved: Annotated[int, Field(ge=0)] = 0
+    """Of these, places that only calls of ours and those from or to a number of `priority` may take."""
+    priority: tuple[str, ...] = ()
+    """Numbers, calling or called, that may take reserved places. A `*` at the end stands for any rest.
+    Quote numbers."""
+    per_flow: dict[str, int] = field(default_factory=dict)
+    """Name of a flow -> calls at a time; further ones hear busy (486). Flows that are not named: no limit of
+    their own."""
+    per_caller: Annotated[int, Field(ge=0)] = 0
+    """Calls at a time from one number; further ones hear busy (486). 0: no limit; many people may call from
+    behind one number."""
     lateness_ms: int = 40
     """99th percentile of the 20 ms ticker's lateness over the last 5 s. Far ends buffer 40 to 60 ms: beyond,
-    all callers hear gaps. 0: do not look."""
+    all callers hear gaps. Calls are taken again when it is below 60 % of this for 5 s. 0: do not look."""
+    stall_ms: Annotated[int, Field(ge=0)] = 200
+    """The event loop standing still for so long, in which no call hears anything, is an error in the log that
+    names what it stood in. 0: do not look."""
     retry_after_s: int = 10
     """What refused callers are told to wait: calls last minutes, so the load changes within seconds."""
+
+    def __post_init__(self) -> None:
+        if self.reserved >= self.max_calls:
+            raise ValueError(f"reserved ({self.reserved}) must leave room of max_calls ({self.max_calls})")
 
 
 @dataclass(frozen=True, slots=True)
