@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dialog.turn import TurnPolicy
+from media.echo import Config as EchoConfig
 from media.stt.base import SttStream
 from media.tts.base import TextToSpeech
 from media.vad.base import VoiceDetector
@@ -20,6 +21,7 @@ class SessionConfig:
     """Spoken when the server ends a call that is not finished, such as at a shutdown."""
     hangup_delay_ms: int = 200
     """From the last word to the hang-up: the far end's jitter buffer still holds the word's end."""
+    echo: EchoConfig = EchoConfig()
     greeting_wait_ms: int = 800
     """The greeting starts with the far end's first packet, since nobody hears us before; but after this
     long in any case: some phones send nothing while their owner is silent. 0: at once."""

@@ -20,6 +20,7 @@ EventName = Literal[
     "barge_in",
     "pause",  # a sound over the bot silenced it; what it had to say is kept
     "resume",  # it was nothing: the bot goes on
+    "echo",  # the bot's voice comes back in the caller's line, and is taken for silence
     "hold",  # active: the far end has put us on hold, or is back
     "no_input",
     "dtmf",

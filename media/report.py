@@ -91,6 +91,10 @@ class CallReport:
             case ResumeBot(silent_ms):
                 self._event("resume", silent_ms=silent_ms)
 
+    def echo(self, delay_ms: float, gain_db: float) -> None:
+        """The bot's own voice was found in the caller's line."""
+        self._event("echo", delay_ms=delay_ms, gain_db=gain_db)
+
     def keys_dropped(self, count: int) -> None:
         """Keys were forgotten. Which ones is nobody's business."""
         self._event("dtmf", count=count, direction="dropped")

@@ -103,9 +103,10 @@ class CallSession:
     ) -> None:
         self._clock = asyncio.get_running_loop().time
         self._epoch = observer.epoch
-        self._leg, self._ears, self._hearing = leg, engines.ears, Hearing(engines, self._post)
+        self._leg, self._ears = leg, engines.ears
         self._dialog, self._config, self._tap = dialog, config, tap
         self._report, self._line = CallReport(observer), LineState(leg, config)
+        self._hearing = Hearing(engines, config, leg.format, self._report, self._post)
         self._turns = TurnEngine(config.policy)
         self._playout = Playout(leg.format, leg.lead_ms)
         self._speaker = Speaker(self._playout, engines.voice, config, self._on_act, self._reply_failed)
@@ -123,10 +124,11 @@ class CallSession:
 
     def on_audio(self, frame: AudioFrame) -> None:
         """The caller's next frame."""
+        now = self._clock()
         if self._tap is not None:
-            self._tap.received(frame.pcm, self._ms(self._clock()))
-        self._hearing.received(frame)
-        if self._line.received(self._clock()):
+            self._tap.received(frame.pcm, self._ms(now))
+        self._hearing.received(frame, now)
+        if self._line.received(now):
             self._post(OnHold(active=True))
         # Deadlines fall on the nearest received frame: what they bring about is then on the wire with the
         # next beat, a quarter of a packet time later.
@@ -142,15 +144,19 @@ class CallSession:
                 self._leg.send(frame)
                 if not self._bot_speaking or self._milestones.first_sent is None:
                     self._audible(now)
-        if self._tap is not None:
-            for pcm, at in self._playout.played(now):
-                self._tap.played(pcm, self._ms(at))
+        self._played(now)
         for heard in self._playout.finished(now):
             self._heard(heard)
         if self._bot_speaking and not self._playout.busy:
             self._set_bot_speaking(False)
         self._wake(2 * EARLY_MS)  # where no audio comes
         self._speaker.ticked()
+
+    def _played(self, now: float) -> None:
+        for pcm, at in self._playout.played(now):
+            self._hearing.played(pcm, at)
+            if self._tap is not None:
+                self._tap.played(pcm, self._ms(at))
 
     def _wake(self, late_ms: int) -> None:
         """Let the turn engine act on a deadline that passed `late_ms` ago."""
@@ -344,9 +350,7 @@ class CallSession:
         now = self._clock()
         heard = None
         if self._playout.busy:
-            if self._tap is not None:
-                for pcm, at in self._playout.played(now):
-                    self._tap.played(pcm, self._ms(at))
+            self._played(now)
             heard = self._playout.cut(now)
             self._leg.clear()
         self._bot_speaking = False
