@@ -266,9 +266,12 @@ def _parse_headers(lines: list[str]) -> Headers:
 
 
 def _body(rest: bytes, headers: Headers) -> bytes:
-    length = headers.get("content-length")
-    if length is None:
+    lengths = headers.all("content-length")
+    if not lengths:
         return rest
+    length = lengths[0]
+    if any(other != length for other in lengths):
+        raise RemoteProtocolError(f"Content-Length {length[:20]!r} and {lengths[1][:20]!r}")
     if not (length.isascii() and length.isdigit() and len(length) < 10):
         raise RemoteProtocolError(f"bad Content-Length {length[:20]!r}")
     if int(length) > len(rest):
@@ -296,7 +299,7 @@ def check(message: Request | Response) -> None:
         raise RemoteProtocolError(f"CSeq says {cseq.method}, the request {message.method}")
     SipUri.parse(message.uri)
     hops = message.headers.get("max-forwards")
-    if hops is not None and not (hops.isascii() and hops.isdigit() and len(hops) <= 3):
+    if hops is not None and not (hops.isascii() and hops.isdigit() and len(hops) < 10 and int(hops) < 256):
         raise RemoteProtocolError(f"bad Max-Forwards {hops[:20]!r}")
 
 
@@ -306,14 +309,24 @@ def reply(request: Request, status: int, reason: str = "", tag: str = "") -> Res
     for value in request.headers.all("via"):
         headers.add("via", value)
     for name in ("from", "to", "call-id", "cseq"):
-        value = request.headers.get(name) or ""
-        if name == "to" and tag and status > 100 and not Address.parse(value).tag:
+        value = request.headers.get(name)
+        if value is None:  # then it is a refusal
+            continue
+        if name == "to" and tag and status > 100 and not _tag_of(value):
             value = f"{value};tag={tag}"
         headers.add(name, value)
     if status < 300 and status > 100:
         for value in request.headers.all("record-route"):
             headers.add("record-route", value)
     return Response(headers, b"", status, reason or REASONS.get(status, "Unknown"))
+
+
+def _tag_of(address: str) -> str:
+    """Of an address that may be no address: a refusal has to copy that too."""
+    try:
+        return Address.parse(address).tag
+    except RemoteProtocolError:
+        return ""
 
 
 REASONS = {

@@ -75,10 +75,10 @@ class StreamFramer:
             if len(self._buffer) >= MAX_HEAD + 4:
                 raise RemoteProtocolError("headers too long for one message", 513)
             return None
-        length = _LENGTH.search(self._buffer, 0, head.end())
-        if length is None:
-            raise RemoteProtocolError("no Content-Length on a stream")
-        size = head.end() + int(length[1])
+        lengths = {int(text) for text in _LENGTH.findall(self._buffer, 0, head.end())}
+        if len(lengths) != 1:  # two that differ could hide a message from whoever reads the other one
+            raise RemoteProtocolError("not one Content-Length on a stream")
+        size = head.end() + lengths.pop()
         if size > self._max:
             raise RemoteProtocolError(f"message of {size} bytes", 513)
         if len(self._buffer) < size:

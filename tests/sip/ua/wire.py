@@ -12,7 +12,7 @@ from media.tasks import Start
 from sip.endpoint import IncomingCall
 from sip.rtpmedia import RtpConfig, RtpMedia
 from sip.ua.agent import UserAgent
-from sip.ua.config import SipConfig
+from sip.ua.config import DnsConfig, SipConfig
 from sip.ua.counters import SipCounters
 from sip.ua.flow import Flow
 from sip.ua.message import Request, Response, parse, reply
@@ -95,7 +95,7 @@ class WireTransport:
 def user_agent(wire: Wire, port: int = UA_PORT, **config: Any) -> UserAgent:
     media = RtpMedia(RtpConfig(host=HOST, first_port=0, last_port=0, inactivity_s=0), Metronome())
     return UserAgent(
-        SipConfig(host=HOST, port=port, **config),
+        SipConfig(host=HOST, port=port, dns=DnsConfig(srv=False), **config),
         media,
         lambda config, sources, counters: WireTransport(wire, port, sources, counters),
     )
