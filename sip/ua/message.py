@@ -309,9 +309,9 @@ def reply(request: Request, status: int, reason: str = "", tag: str = "") -> Res
     for value in request.headers.all("via"):
         headers.add("via", value)
     for name in ("from", "to", "call-id", "cseq"):
-        value = request.headers.get(name)
-        if value is None:  # then it is a refusal
+        if name not in request.headers:  # then this is a refusal
             continue
+        value = request.headers.get(name) or ""
         if name == "to" and tag and status > 100 and not _tag_of(value):
             value = f"{value};tag={tag}"
         headers.add(name, value)
