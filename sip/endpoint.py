@@ -7,7 +7,7 @@ the media of every call is a `sip.rtpleg.RtpLeg` on our own RTP engine.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from media.leg import CallInfo, CallLeg
 
@@ -42,6 +42,18 @@ class IncomingCall(Protocol):
         """Refuse the call. Idempotent; nothing after an answer."""
 
 
+@runtime_checkable
+class EarlyCall(Protocol):
+    """A call that can hear us before it is answered."""
+
+    async def early(self) -> CallLeg:
+        """Let the caller hear us before the answer (183); `answer` gives the same leg later. What hangs up
+        the leg refuses the call. Where the caller leaves no way to do so, the call is answered.
+
+        Raises CallFailed like `answer`.
+        """
+
+
 OnCall = Callable[[IncomingCall], Awaitable[None]]
 
 
@@ -58,6 +70,8 @@ class OutboundCall:
     carrier_id: str = (
         ""  # SIP's Call-ID; empty: a new one is made. A carrier that numbers its calls ignores it
     )
+    anonymous: bool = False  # the called party shall not learn who calls (RFC 3323)
+    on_early: Callable[[CallLeg], None] | None = None  # gets the leg once there is sound before the answer
     trunk: str = ""  # name of the trunk to call through; empty: the one whose registrar is in the target
 
 

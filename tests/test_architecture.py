@@ -60,7 +60,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "sip/webrtc/media.py": "a bug in one browser call's task must not end the others",
     "sip/mediasocket.py": "a bug behind one message of a carrier ends that call; the others go on",
     "sip/ua/stack.py": "a bug in one call's signalling task must not end the user agent",
-    "sip/ua/agent.py": "a call's handler may fail in any way: the caller gets 500, other calls go on",
+    "sip/ua/reception.py": "a call's handler may fail in any way: the caller gets 500, other calls go on",
     "voicegw/outbound.py": "the boundary of an order to call somebody: a bug in one must not touch another",
     "voicegw/calls.py": "the boundary of a call: a bug in one must not touch another",
     "recordings/calllog.py": "the repr of a value in an event may do anything, and an observer never raises",

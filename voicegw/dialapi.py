@@ -35,6 +35,7 @@ class DialBody:
     display_name: str = ""
     headers: dict[str, str] | None = None
     ring_timeout_s: float = 0.0
+    anonymous: bool = False
     retry: RetryPolicy | None = None
     callback: str = ""
 
@@ -57,7 +58,7 @@ class DialBody:
             raise DialRefused(400, f"ring_timeout_s: 1 to 600 seconds, not {self.ring_timeout_s:g}")
         return DialOrder(
             self.to, self.flow, self.variables or {}, self.caller, self.display_name, headers,
-            self.ring_timeout_s, self.retry, _url(self.callback),
+            self.ring_timeout_s, self.anonymous, self.retry, _url(self.callback),
         )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ class DialOrder:
     display_name: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)  # X-... only
     ring_timeout_s: float = 0.0  # 0: as configured
+    anonymous: bool = False  # the called party shall not learn who calls
     retry: RetryPolicy | None = None
     callback: str = ""  # URL
 
@@ -224,7 +225,8 @@ class Dialer:
             order.ring_timeout_s or self._config.ring_timeout_s,
             info.call_id,
             info.carrier_id,
-            dial.way.trunk,
+            order.anonymous,
+            trunk=dial.way.trunk,
         )
 
     def _ended(self, dial: Dial) -> None:

@@ -13,7 +13,7 @@ from sip.pjsua.thread import PjsuaError
 from sip.rtpleg import RtpLeg
 from sip.rtpports import PortsExhausted
 from sip.sdp import MediaDirection
-from sip.ua.incoming import call_info
+from sip.ua.identity import call_info
 from sip.ua.message import Request
 from sip.ua.referral import target_uri
 
@@ -187,7 +187,7 @@ class Incoming:
 
     def __init__(self, endpoint: "PjsuaEndpoint", dialog: Dialog, invite: Request, call_id: str) -> None:
         self._endpoint, self._dialog, self._invite = endpoint, dialog, invite
-        self.info = call_info(endpoint.trunks.user_names(), invite, call_id)
+        self.info = call_info(endpoint.trunks, endpoint.trunks.of_host(dialog.peer_host), invite, call_id)
         self._decided = False
 
     def ring(self) -> None:

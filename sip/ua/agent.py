@@ -1,7 +1,4 @@
-"""The user agent: a `SipEndpoint` on our own stack. Composes the parts and sorts what comes in.
-
-request -> a dialog we know (Session, IncomingInvite) | a new call | OPTIONS | a refusal
-"""
+"""The user agent: a `SipEndpoint` on our own stack. Composes the parts."""
 
 import asyncio
 import logging
@@ -9,9 +6,10 @@ import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+from media.leg import HangupCause
 from media.tasks import task_scope
 from sip.endpoint import OnCall, OnProgress, OutboundCall
-from sip.errors import CallFailed, LocalProtocolError, RemoteProtocolError
+from sip.errors import CallFailed, LocalProtocolError
 from sip.rtpleg import RtpLeg
 from sip.rtpmedia import RtpMedia
 from sip.sdes import SrtpPolicy
@@ -19,16 +17,13 @@ from sip.sdp import MediaDirection
 from sip.srtp import library
 from sip.ua.config import SipConfig
 from sip.ua.counters import SipCounters
-from sip.ua.exchange import ALLOW, Exchange
-from sip.ua.flow import Flow
-from sip.ua.incoming import IncomingInvite
-from sip.ua.layer import ServerTransaction
-from sip.ua.message import Request, reply
+from sip.ua.exchange import Exchange
 from sip.ua.outgoing import OutgoingInvite
+from sip.ua.reception import Reception
 from sip.ua.registration import Registration, RegistrationState
 from sip.ua.reinvite import renegotiate
 from sip.ua.resolve import Resolver
-from sip.ua.session import KNOWN, Session
+from sip.ua.session import Session
 from sip.ua.sources import Ban, Sources
 from sip.ua.stack import Stack
 from sip.ua.tls import TlsContexts
@@ -39,7 +34,6 @@ from sip.ua.trunks import Trunks
 log = logging.getLogger(__name__)
 
 ANYWHERE = "192.0.2.1"  # RFC 5737: the route to it tells which of our addresses faces the world
-RETRY_AFTER_S = 10  # of a call refused while draining or full
 GOODBYE_S = 2.0  # how long `close` waits for answers to BYE and un-REGISTER
 
 
@@ -74,8 +68,6 @@ class UserAgent:
         self._transport = transport(config, self.sources, self.counters)
         self._scope = AsyncExitStack()
         self._stack: Stack | None = None
-        self._on_call: OnCall | None = None
-        self._ringing: dict[ServerTransaction, IncomingInvite] = {}
         self._registrations: list[Registration] = []
         self._closed = False
 
@@ -116,10 +108,8 @@ class UserAgent:
         """Bind sockets and serve. Raises OSError if a port is taken."""
         if self._stack is not None:
             raise LocalProtocolError("started before")
-        self._on_call = on_call
         spawn = await self._scope.enter_async_context(task_scope())
         exchange = Exchange(self._config, self._transport, self.counters, self._timers)
-        exchange.on_request = self._request
         exchange.on_malformed = self.sources.malformed
         exchange.on_closed = self._closed_flow
         try:
@@ -130,6 +120,8 @@ class UserAgent:
         self._stack = Stack(
             self._config, self._media, exchange, self.sources, self._trunks, self._resolver, spawn
         )
+        self._stack.move = self._move
+        exchange.on_request = Reception(self._stack, on_call).receive
         for state in self._trunks.states:
             registration = Registration(self._stack, state)
             self._registrations.append(registration)
@@ -144,12 +136,30 @@ class UserAgent:
         self.counters.calls_out += 1
         return await OutgoingInvite(stack, call, call.call_id or _call_id(), on_progress).run()
 
-    async def hold(self, leg: RtpLeg, *, on: bool = True) -> None:
-        """Put the far end of a call on hold, or take it back. Raises CallFailed if it refuses."""
+    async def connect(self, leg: RtpLeg, other: RtpLeg) -> None:
+        """Attended transfer: the far end of `leg` takes over our call with the far end of `other`; both leave
+        us. Returns once they talk. Raises TransferError or Unsupported: then both calls go on."""
+        session, with_target = self._session_of(leg), self._session_of(other)
+        dialog = with_target.dialog
+        replaces = f"{dialog.call_id};to-tag={dialog.remote.tag};from-tag={dialog.local.tag}"
+        await session.transfer(dialog.remote.uri if with_target.placed else dialog.target, replaces)
+        await leg.hangup(HangupCause.NORMAL)
+        await other.hangup(HangupCause.NORMAL)
+
+    async def _move(self, call: OutboundCall, session: Session) -> RtpLeg:
+        return await OutgoingInvite(self._running(), call, session.call_id, moved=session).run()
+
+    def _session_of(self, leg: RtpLeg) -> Session:
+        """Raises CallFailed."""
         sessions = (d for d in self._running().dialogs.values() if isinstance(d, Session) and d.leg is leg)
         session = next(sessions, None)
         if session is None:
             raise CallFailed(481, "no such call")
+        return session
+
+    async def hold(self, leg: RtpLeg, *, on: bool = True) -> None:
+        """Put the far end of a call on hold, or take it back. Raises CallFailed if it refuses."""
+        session = self._session_of(leg)
         await renegotiate(session, MediaDirection.SENDONLY if on else MediaDirection.SENDRECV)
 
     async def close(self) -> None:
@@ -182,101 +192,6 @@ class UserAgent:
         if self._stack is None or self._closed:
             raise LocalProtocolError("the user agent is not running")
         return self._stack
-
-    # Requests, as the exchange hands them over
-
-    def _request(self, request: Request, transaction: ServerTransaction | None, flow: Flow) -> None:
-        stack = self._stack
-        if stack is None:
-            return
-        key = (request.call_id, request.to.tag, request.from_.tag)
-        dialog = stack.dialogs.get(key) if request.to.tag else None
-        if transaction is None:  # an ACK
-            if dialog is not None:
-                dialog.acknowledged(request)
-            else:
-                self.counters.stray += 1
-            return
-        required = {} if request.method == "CANCEL" else request.headers.tokens("require")
-        if request.method == "CANCEL":
-            self._cancel(stack, request, transaction)
-        elif required:  # RFC 3261, 8.2.2.3: we know no extension
-            response = reply(request, 420, tag="refused")
-            response.headers.add("unsupported", ", ".join(sorted(required)))
-            stack.exchange.respond(transaction, response)
-        elif dialog is not None:
-            dialog.receive(request, transaction, flow)
-        elif request.to.tag:
-            stack.refuse(request, transaction, 481)
-        else:
-            self._outside_dialog(stack, request, transaction, flow)
-
-    def _outside_dialog(
-        self, stack: Stack, request: Request, transaction: ServerTransaction, flow: Flow
-    ) -> None:
-        match request.method:
-            case "INVITE":
-                self._invite(stack, request, transaction, flow)
-            case "OPTIONS" if stack.draining:
-                self._unavailable(stack, request, transaction)
-            case "OPTIONS":
-                response = stack.ok(request, transaction, flow, secrets.token_hex(8))
-                response.headers.add("contact", stack.exchange.contact(flow))
-                stack.exchange.respond(transaction, response)
-            case "REFER":
-                stack.refuse(request, transaction, 603)
-            case method if method in ALLOW.split(", "):
-                stack.refuse(request, transaction, 481)  # means something only in a dialog
-            case method:
-                stack.refuse(request, transaction, 405 if method in KNOWN else 501)
-
-    def _cancel(self, stack: Stack, request: Request, transaction: ServerTransaction) -> None:
-        invite = stack.exchange.layer.invite_of(request)
-        if invite is None:
-            stack.refuse(request, transaction, 481)
-            return
-        stack.exchange.respond(transaction, reply(request, 200, tag="cancel"))
-        ringing = self._ringing.get(invite)
-        if ringing is not None:
-            ringing.cancelled(request)
-
-    def _invite(self, stack: Stack, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
-        if stack.exchange.layer.merged(transaction):
-            stack.refuse(request, transaction, 482)
-            return
-        if stack.draining or stack.calls >= self._config.max_calls:
-            self._unavailable(stack, request, transaction)
-            return
-        if not stack.room_for(flow.host):
-            self.counters.crowded += 1
-            stack.refuse(request, transaction, 486)
-            return
-        try:
-            incoming = IncomingInvite(stack, request, transaction, flow, _call_id())
-        except RemoteProtocolError as e:
-            stack.refuse(request, transaction, e.status)
-            return
-        self.counters.calls_in += 1
-        stack.exchange.respond(transaction, reply(request, 100))
-        self._ringing[transaction] = incoming
-        stack.start(self._offer(incoming, transaction), f"sip call {incoming.info.call_id}")
-
-    def _unavailable(self, stack: Stack, request: Request, transaction: ServerTransaction) -> None:
-        response = reply(request, 503, tag="refused")
-        response.headers.add("retry-after", str(RETRY_AFTER_S))
-        stack.exchange.respond(transaction, response)
-
-    async def _offer(self, incoming: IncomingInvite, transaction: ServerTransaction) -> None:
-        assert self._on_call is not None
-        try:
-            await self._on_call(incoming)
-        except CallFailed as e:  # the caller gave up first: nobody's mistake
-            log.info("sip call not answered", extra={"call_id": incoming.info.call_id, "error": str(e)})
-        except Exception:
-            log.exception("call handler failed", extra={"call_id": incoming.info.call_id})
-            await incoming.fail()
-        finally:
-            del self._ringing[transaction]
 
 
 def _banned(ban: Ban) -> None:

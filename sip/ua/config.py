@@ -2,10 +2,19 @@
 
 import socket
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sip.sdes import SrtpPolicy
 from sip.ua.grammar import SipUri
 from sip.ua.sources import SourceLimits
+
+
+class Reach(StrEnum):
+    """How far a far end may send a call of ours."""
+
+    NEVER = "never"
+    SAME_HOST = "same_host"
+    ANYWHERE = "anywhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,9 @@ class Trunk:
     """Wanted lifetime of the registration in seconds, 60-86400. Short: a lost one heals sooner."""
     proxy: str = ""
     """Outbound proxy as host or host:port, where requests go instead of the registrar."""
+    trusted: bool = False
+    """Believe who calls through it as it asserts (P-Asserted-Identity), and tell it who really calls, even
+    where the caller wants to stay unknown to the called party. For providers with whom that is agreed."""
     transport: str = "udp"
     """udp, tcp or tls. The port is then 5061 unless given, and the certificate must be for the registrar's
     name (sip.tls)."""
@@ -130,6 +142,19 @@ class SipConfig:
     after 180 s (RFC 3261, timer C)."""
     transfer_timeout_s: float = 60.0
     """How long to wait for the result of a transfer: the target has to ring and answer."""
+    session_expires_s: int = 1800
+    """Session timer (RFC 4028): a call whose far end has vanished is ended within this time. Carriers refuse
+    values below their minimum, which we then take. 0: only where the far end wants one."""
+    min_se_s: int = 90
+    """Shortest session timer that we accept, 90 or more; shorter ones get 422."""
+    redirects: Reach = Reach.SAME_HOST
+    """Which 3xx answers to our calls are followed: never, same_host (another number at the host or trunk that
+    was called), anywhere. Whoever is called decides where the call goes then, and what it costs."""
+    max_redirects: int = 5
+    """Addresses tried after redirects, in all, for one call."""
+    refer: Reach = Reach.NEVER
+    """Which transfers are taken that a far end asks us for (REFER): never, same_host (targets at its own
+    host or trunk), anywhere. The call goes on with the target; calls cost money."""
     keepalive_s: float = 25.0
     """Interval of keep-alives towards trunks: UDP bindings of home routers live 30 s. 0: none."""
 
@@ -137,6 +162,8 @@ class SipConfig:
         _check_transports("transports", self.transports)
         if "tls" in {t.lower() for t in self.transports} and not self.tls.certificate:
             raise ValueError("transports has tls, which needs a certificate: set tls.certificate")
+        if self.min_se_s < 90 or 0 < self.session_expires_s < self.min_se_s:
+            raise ValueError("min_se_s must be 90 or more, and session_expires_s 0 or not below it")
 
     @property
     def families(self) -> tuple[socket.AddressFamily, ...]:

@@ -30,7 +30,8 @@ from sip.ua.transport import Transport
 log = logging.getLogger(__name__)
 wire = logging.getLogger("sip.wire")
 
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY, REFER"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, NOTIFY, REFER"
+SUPPORTED = "100rel, timer, replaces"
 TROUBLES = 256  # failed ways whose reasons are remembered until somebody asks
 CHALLENGES = 3  # a proxy's, the registrar's, and one stale nonce
 _KEY = re.compile(r"(inline:)[^\s|;]+")  # of SRTP, in the SDP

@@ -1,4 +1,5 @@
-"""Presses keys by INFO, one after the other, for far ends that take no telephone events."""
+"""Keys by INFO: takes those of the far end, and presses ours one after the other where it takes no telephone
+events."""
 
 import asyncio
 import logging
@@ -6,6 +7,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sip.ua import info
+from sip.ua.layer import ServerTransaction
+from sip.ua.message import Request, reply
 
 if TYPE_CHECKING:
     from sip.ua.session import Session
@@ -39,3 +42,20 @@ class KeySender:
             await asyncio.sleep(duration_ms / 1000)
             self._keys.popleft()
         self._keys.clear()
+
+
+def receive_info(session: "Session", request: Request, transaction: ServerTransaction) -> None:
+    """An INFO of the far end: a key, or nothing, which some send to see whether we live."""
+    exchange, kind = session.stack.exchange, request.content_type
+    if request.body and kind not in (info.RELAY, info.PLAIN):
+        response = reply(request, 415)
+        response.headers.add("accept", f"{info.RELAY}, {info.PLAIN}")
+        exchange.respond(transaction, response)
+        return
+    digit = info.digit_of(kind, request.body)
+    if request.body and digit is None:
+        session.stack.refuse(request, transaction, 400)
+        return
+    exchange.respond(transaction, reply(request, 200))
+    if digit is not None and session.leg is not None:
+        session.leg.info_dtmf(digit)

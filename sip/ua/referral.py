@@ -1,13 +1,16 @@
-"""A blind transfer: REFER out, and what the NOTIFYs tell of it (RFC 3515)."""
+"""A transfer that we ask for: REFER out, and what the NOTIFYs tell of it (RFC 3515); attended with
+Replaces (RFC 3891)."""
 
 import asyncio
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from media.errors import TransferError, Unsupported
 from sip.errors import RemoteProtocolError
 from sip.ua.grammar import SipUri
-from sip.ua.message import Request
+from sip.ua.layer import ServerTransaction
+from sip.ua.message import Request, reply
 
 if TYPE_CHECKING:
     from sip.ua.session import Session
@@ -20,10 +23,13 @@ LEFT = 200  # the far end hung up after it took the REFER: it is with the target
 class Referral:
     """One transfer under way."""
 
-    def __init__(self, session: "Session", target: str) -> None:
-        """Raises TransferError if the target is neither a URI nor a number."""
+    def __init__(self, session: "Session", target: str, replaces: str = "") -> None:
+        """`replaces`: value of the Replaces header that the far end shall call with. Raises TransferError
+        if the target is neither a URI nor a number."""
         self._session = session
         self._uri = target_uri(target, session.dialog.target)
+        if replaces:
+            self._uri += f"?Replaces={quote(replaces, safe='')}"
         self._result: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self, timeout_s: float) -> None:
@@ -78,3 +84,13 @@ def target_uri(target: str, remote: str) -> str:
     except RemoteProtocolError:
         pass
     raise TransferError(f"neither a SIP address nor a number: {target!r}")
+
+
+def receive_notify(session: "Session", request: Request, transaction: ServerTransaction) -> None:
+    """A NOTIFY of the far end: how its call to our target goes."""
+    event = (request.headers.get("event") or "").partition(";")[0].strip().lower()
+    if event != "refer" or session.referral is None:
+        session.stack.refuse(request, transaction, 481)  # RFC 6665, 4.1.3: no such subscription
+        return
+    session.stack.exchange.respond(transaction, reply(request, 200))
+    session.referral.notified(request)

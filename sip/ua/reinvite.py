@@ -1,4 +1,4 @@
-"""A re-INVITE of ours: hold the far end, or take it back (RFC 3261, section 14)."""
+"""Changes of a call (RFC 3261, section 14; RFC 3311): ours by re-INVITE, those of the far end by either."""
 
 import asyncio
 import logging
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from sip.errors import CallFailed, RemoteProtocolError
 from sip.sdp import MediaDirection
-from sip.ua.exchange import CHALLENGES, authorized
+from sip.ua import sessiontimer
+from sip.ua.exchange import ALLOW, CHALLENGES, SUPPORTED, authorized
 from sip.ua.flow import Flow
+from sip.ua.layer import ServerTransaction
 from sip.ua.message import Request, Response
 from sip.ua.stack import SDP
 
@@ -28,6 +30,7 @@ async def renegotiate(session: "Session", direction: MediaDirection) -> None:
         if session.inviting or session.hung_up or session.leg is None:
             raise CallFailed(491, "another change is under way, or the call is over")
         session.inviting = True
+        session.direction = direction
         try:
             response = await _invite(session, direction)
         finally:
@@ -52,21 +55,26 @@ async def _invite(session: "Session", direction: MediaDirection) -> Response | N
     refused: tuple[Request, Response] | None = None
     response: Response | None = None
     for _ in range(CHALLENGES):
-        request = session.dialog.request("INVITE")
-        request.headers.add("contact", exchange.contact(flow))
-        request.headers.add("content-type", SDP)
-        request.body = sdp
+        request = _form(session, exchange.contact(flow), sdp)
         if refused is not None and session.trunk is not None:
             retry = authorized(request, *refused, session.trunk.credentials)
             if retry is None:
                 break
             request = retry
         response = await _final(session, request, flow)
+        if response is not None and response.status == 422:
+            raised = sessiontimer.raised(response, session.refresher.policy)
+            if raised is None:
+                break
+            session.refresher.policy = raised
+            continue
         if response is None or response.status not in (401, 407):
             break
         refused = (request, response)
     if response is not None and response.status < 300:
         session.dialog.refresh(response)
+        session.heed(response)
+        session.refresher.agree(sessiontimer.read(response))
         try:
             leg.accept(response.body)
             return response
@@ -75,6 +83,17 @@ async def _invite(session: "Session", direction: MediaDirection) -> Response | N
             response = Response(response.headers, b"", 488, str(e))
     leg.abandon_offer()
     return response
+
+
+def _form(session: "Session", contact: str, sdp: bytes) -> Request:
+    request = session.dialog.request("INVITE")
+    request.headers.add("contact", contact)
+    request.headers.add("allow", ALLOW)
+    request.headers.add("supported", SUPPORTED)
+    session.refresher.ask(request.headers)
+    request.headers.add("content-type", SDP)
+    request.body = sdp
+    return request
 
 
 async def _final(session: "Session", request: Request, flow: Flow) -> Response | None:
@@ -89,3 +108,31 @@ async def _final(session: "Session", request: Request, flow: Flow) -> Response |
 
     session.stack.exchange.send(request, flow, on_response)
     return await final
+
+
+def receive_change(session: "Session", request: Request, transaction: ServerTransaction, flow: Flow) -> None:
+    """A re-INVITE or UPDATE of the far end: a new description, or only a sign of life."""
+    stack, leg = session.stack, session.leg
+    invite = request.method == "INVITE"
+    if session.offering and (invite or request.body):
+        stack.refuse(request, transaction, 491)  # RFC 3261, 14.2; RFC 3311, 5.2: offers cross
+        return
+    if request.body and request.content_type != SDP:
+        stack.refuse(request, transaction, 415)
+        return
+    sdp = ""
+    try:
+        sessiontimer.check(request, session.refresher.policy)
+        if leg is None:
+            raise RemoteProtocolError("no media yet", 500)
+        if request.body:
+            sdp = leg.answer(request.body)
+        elif invite:
+            sdp = leg.offer(session.direction)
+    except RemoteProtocolError as e:
+        log.info("sip change refused", extra={"call_id": session.call_id, "error": str(e)})
+        stack.refuse(request, transaction, e.status)
+        return
+    session.dialog.refresh(request)
+    response = stack.ok(request, transaction, flow)
+    session.answer(transaction, response, sdp, offered=invite and not request.body)

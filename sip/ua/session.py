@@ -10,20 +10,26 @@ import logging
 from media.leg import HangupCause
 from sip.errors import CallFailed, RemoteProtocolError
 from sip.rtpleg import RtpLeg
-from sip.ua import info
+from sip.sdp import MediaDirection
+from sip.ua import sessiontimer
 from sip.ua.answering import Answering
 from sip.ua.dialog import Dialog
 from sip.ua.flow import Flow
-from sip.ua.keys import KeySender
+from sip.ua.keys import KeySender, receive_info
 from sip.ua.layer import ServerTransaction
+from sip.ua.line import CallLine
 from sip.ua.message import Request, Response, reply
-from sip.ua.referral import Referral
-from sip.ua.stack import SDP, Stack, cause_of, reason_of
+from sip.ua.refer import Move, receive_refer
+from sip.ua.referral import Referral, receive_notify
+from sip.ua.refresh import Refresher
+from sip.ua.reinvite import receive_change
+from sip.ua.sessiontimer import TimerPolicy
+from sip.ua.stack import Stack, cause_of, describe, reason_of
 from sip.ua.trunks import TrunkState
 
 log = logging.getLogger(__name__)
 
-KNOWN = {"REGISTER", "SUBSCRIBE", "MESSAGE", "PUBLISH", "PRACK"}  # methods of SIP that we do not do
+KNOWN = {"REGISTER", "SUBSCRIBE", "MESSAGE", "PUBLISH"}  # methods of SIP that we do not do
 
 
 class Session:
@@ -33,13 +39,18 @@ class Session:
         """`flow`: where the latest message of the peer came from. `leg` is set right after."""
         self.stack, self.dialog, self.trunk = stack, dialog, trunk
         self.leg: RtpLeg | None = None
+        self.line = CallLine()
+        self.moving: Move | None = None  # a REFER of the far end that we follow
         self.call_id = ""  # ours, for logs
         self.placed = dialog.local_number > 0  # we called them
         self.inviting = False  # an INVITE of ours is under way
+        self.direction = MediaDirection.SENDRECV  # what we want; SENDONLY holds the far end
+        self.allowed: set[str] = set()  # methods that the far end takes
+        self.refresher = Refresher(self, TimerPolicy(stack.config.session_expires_s, stack.config.min_se_s))
         self.established = asyncio.get_running_loop().create_future()  # by the ACK; CallFailed if not
         self.established.add_done_callback(_retrieve)
         self.referral: Referral | None = None
-        self._source = flow
+        self.source = flow
         self._loop = asyncio.get_running_loop()
         self._answering = Answering(stack.exchange, self._unacknowledged)
         self._acks: dict[int, tuple[bytes, Flow]] = {}
@@ -53,7 +64,12 @@ class Session:
 
     @property
     def peer_host(self) -> str:
-        return self._source.host
+        return self.source.host
+
+    def take(self, leg: RtpLeg, line: CallLine) -> None:
+        """This call is the one that the leg signals through from now on."""
+        self.leg, self.line = leg, line
+        line.session = self
 
     # Requests of the peer
 
@@ -63,7 +79,7 @@ class Session:
         except RemoteProtocolError as e:
             self.stack.refuse(request, transaction, e.status)
             return
-        self._source = flow
+        self.source = flow
         if request.method == "BYE":
             self._bye(request, transaction, flow)
         elif self.hung_up:
@@ -71,15 +87,17 @@ class Session:
         else:
             match request.method:
                 case "INVITE" | "UPDATE":
-                    self._renegotiate(request, transaction, flow)
+                    receive_change(self, request, transaction, flow)
                 case "INFO":
-                    self._info(request, transaction, flow)
+                    receive_info(self, request, transaction)
                 case "OPTIONS":
                     self.stack.exchange.respond(transaction, self.stack.ok(request, transaction, flow))
                 case "NOTIFY":
-                    self._notify(request, transaction)
+                    receive_notify(self, request, transaction)
                 case "REFER":
-                    self.stack.refuse(request, transaction, 603)
+                    receive_refer(self, request, transaction)
+                case "PRACK":  # for nothing that still waits
+                    self.stack.refuse(request, transaction, 481)
                 case method:
                     self.stack.refuse(request, transaction, 405 if method in KNOWN else 501)
 
@@ -105,70 +123,36 @@ class Session:
             self.referral.left()
         self.end(cause_of(request))
 
-    def _renegotiate(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
-        leg = self.leg
-        invite = request.method == "INVITE"
-        if self.inviting or self._answering.offering:
-            self.stack.refuse(request, transaction, 491)  # RFC 3261, 14.2: offers cross
-            return
-        if request.body and request.content_type != SDP:
-            self.stack.refuse(request, transaction, 415)
-            return
-        sdp = ""
-        try:
-            if leg is None:
-                raise RemoteProtocolError("no media yet", 500)
-            if request.body:
-                sdp = leg.answer(request.body)
-            elif invite:
-                sdp = leg.offer()
-        except RemoteProtocolError as e:
-            log.info("sip offer refused", extra={"call_id": self.call_id, "error": str(e)})
-            self.stack.refuse(request, transaction, e.status)
-            return
-        self.dialog.refresh(request)
-        response = self.stack.ok(request, transaction, flow)
-        self.answer(transaction, response, sdp, offered=invite and not request.body)
+    @property
+    def offering(self) -> bool:
+        """Whether an offer of ours waits for its answer."""
+        return self.inviting or self._answering.offering
 
     def answer(
         self, transaction: ServerTransaction, response: Response, sdp: str, *, offered: bool = False
     ) -> None:
-        """Send a 2xx with our description; that to an INVITE is repeated until its ACK comes."""
-        response.headers.add("contact", self.stack.exchange.contact(self._source))
-        if sdp:
-            response.headers.add("content-type", SDP)
-            response.body = sdp.encode()
+        """Send a 2xx to an INVITE or UPDATE with our description and what we agree to about its session
+        timer; that to an INVITE is repeated until its ACK comes."""
+        request = transaction.machine.request
+        self.heed(request)
+        interval = sessiontimer.grant(request, self.refresher.policy)
+        sessiontimer.write(response, interval)
+        self.refresher.agree(interval)
+        response.headers.add("contact", self.stack.exchange.contact(self.source))
+        describe(response, sdp)
         if response.cseq.method == "INVITE":
             self._answering.send(transaction, response, offered=offered)
         else:
             self.stack.exchange.respond(transaction, response)
 
+    def heed(self, message: Request | Response) -> None:
+        """Remember which methods the far end takes."""
+        if "allow" in message.headers:
+            self.allowed = {method.upper() for method in message.headers.tokens("allow")}
+
     def _unacknowledged(self) -> None:
         log.warning("sip answer never acknowledged", extra={"call_id": self.call_id})
         self._fail(HangupCause.NETWORK, CallFailed(408, "no ACK"))
-
-    def _info(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
-        kind = request.content_type
-        if request.body and kind not in (info.RELAY, info.PLAIN):
-            response = reply(request, 415)
-            response.headers.add("accept", f"{info.RELAY}, {info.PLAIN}")
-            self.stack.exchange.respond(transaction, response)
-            return
-        digit = info.digit_of(kind, request.body)
-        if request.body and digit is None:
-            self.stack.refuse(request, transaction, 400)
-            return
-        self.stack.exchange.respond(transaction, reply(request, 200))
-        if digit is not None and self.leg is not None:
-            self.leg.info_dtmf(digit)
-
-    def _notify(self, request: Request, transaction: ServerTransaction) -> None:
-        event = (request.headers.get("event") or "").partition(";")[0].strip().lower()
-        if event != "refer" or self.referral is None:
-            self.stack.refuse(request, transaction, 481)  # RFC 6665, 4.1.3: no such subscription
-            return
-        self.stack.exchange.respond(transaction, reply(request, 200))
-        self.referral.notified(request)
 
     # Signalling, for the leg
 
@@ -176,11 +160,15 @@ class Session:
         """Send BYE, after the ACK if that is still missing (RFC 3261, 15)."""
         if not self.hung_up:
             self.hung_up = True
+            self.refresher.stop()
+            if self.moving is not None:
+                self.moving.stop()
             self.stack.start(self._say_bye(cause), f"sip bye {self.call_id}")
 
-    async def transfer(self, target: str) -> None:
-        """Raises TransferError or Unsupported; returns when the target has answered."""
-        self.referral = Referral(self, target)
+    async def transfer(self, target: str, replaces: str = "") -> None:
+        """Raises TransferError or Unsupported; returns when the target has answered. `replaces`: the call
+        with the target that the far end shall take over (RFC 3891)."""
+        self.referral = Referral(self, target, replaces)
         try:
             await self.referral.run(self.stack.config.transfer_timeout_s)
         finally:
@@ -210,7 +198,7 @@ class Session:
     async def way(self) -> Flow:
         """Where the next request goes."""
         hop, routed = self.dialog.next_hop(), bool(self.dialog.routes)
-        flow = await self.stack.resolver.next_flow(hop, self._source, routed=routed)
+        flow = await self.stack.resolver.next_flow(hop, self.source, routed=routed)
         self._hold(flow)
         return flow
 
@@ -242,11 +230,12 @@ class Session:
         if not self.established.done():
             self.established.set_exception(CallFailed(487, "the caller hung up"))
         self._answering.settle()
+        self.refresher.stop()
         self.stack.leave(self.dialog.key)
         for flow in self._held.values():
             self.stack.release(flow)
         self.stack.calls -= 1
-        if self.leg is not None:
+        if self.leg is not None and self.moving is None:  # else it goes on with somebody else
             self.leg.ended(cause)
 
     def lost(self) -> None:

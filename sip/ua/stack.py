@@ -2,18 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from media.leg import HangupCause
-from sip.errors import RemoteProtocolError
+from sip.endpoint import OutboundCall
+from sip.errors import RemoteProtocolError, cause_of_q850, cause_of_status
 from sip.rtpmedia import RtpMedia
 from sip.sdes import SrtpPolicy
 from sip.ua.config import SipConfig
 from sip.ua.dialog import DialogKey
-from sip.ua.exchange import ALLOW, Exchange
+from sip.ua.exchange import ALLOW, SUPPORTED, Exchange
 from sip.ua.flow import Flow
+from sip.ua.grammar import parse_params
 from sip.ua.layer import ServerTransaction
 from sip.ua.message import Request, Response, reply
 from sip.ua.resolve import Resolver
@@ -23,6 +26,11 @@ from sip.ua.trunks import Trunks, TrunkState
 log = logging.getLogger(__name__)
 
 SDP = "application/sdp"
+
+if TYPE_CHECKING:
+    from sip.ua.session import Session
+
+    Move = Callable[[OutboundCall, Session], Awaitable[object]]
 
 
 class Dispatch(Protocol):
@@ -55,16 +63,17 @@ class Stack:
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     dialogs: dict[DialogKey, Dispatch] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # set when a dialog has ended
+    move: "Move | None" = None  # calls somebody with the leg of a session; set by the user agent
     calls: int = 0  # ringing ones included
     draining: bool = False
     closed: bool = False
 
-    def start(self, coro: Coroutine[Any, Any, None], name: str) -> None:
+    def start(self, coro: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None] | None":
         """Run a task of the user agent; after `close` there are none."""
         if self.closed:
             coro.close()
-            return
-        self.spawn(self._guard(coro, name), name)
+            return None
+        return self.spawn(self._guard(coro, name), name)
 
     async def _guard(self, coro: Coroutine[Any, Any, None], name: str) -> None:
         try:
@@ -113,6 +122,10 @@ class Stack:
             response.headers.add("allow", ALLOW)
         elif status == 415:
             response.headers.add("accept", SDP)
+        elif status == 422:  # RFC 4028, 6
+            response.headers.add("min-se", str(self.config.min_se_s))
+        elif status == 500 and request.method in ("INVITE", "UPDATE"):  # RFC 3261, 14.2
+            response.headers.add("retry-after", str(secrets.randbelow(11)))
         self.exchange.respond(transaction, response)
 
     def ok(self, request: Request, transaction: ServerTransaction, flow: Flow, tag: str = "") -> Response:
@@ -120,7 +133,15 @@ class Stack:
         response = reply(request, 200, tag=tag)
         response.headers.add("allow", ALLOW)
         response.headers.add("accept", SDP)
+        response.headers.add("supported", SUPPORTED)
         return response
+
+
+def describe(message: Request | Response, sdp: str) -> None:
+    """Give it a description of media; nothing if that is empty."""
+    if sdp:
+        message.headers.add("content-type", SDP)
+        message.body = sdp.encode()
 
 
 def reason_of(cause: HangupCause) -> str:
@@ -132,13 +153,20 @@ def reason_of(cause: HangupCause) -> str:
 
 def cause_of(request: Request) -> HangupCause:
     """What a BYE or CANCEL says about its reason; NORMAL if it says nothing we know."""
-    for value in request.headers.values("reason"):
+    return cause_in(request) or HangupCause.NORMAL
+
+
+def cause_in(message: Request | Response) -> HangupCause | None:
+    """What a Reason header (RFC 3326; in responses RFC 6432) says; None if there is none that tells. A Q.850
+    cause tells more than a SIP status."""
+    found: HangupCause | None = None
+    for value in message.headers.values("reason"):
         protocol, _, rest = value.partition(";")
-        for part in rest.split(";"):
-            name, _, number = part.strip().partition("=")
-            if protocol.strip().upper() == "Q.850" and name == "cause" and number.strip().isdecimal():
-                try:
-                    return HangupCause(int(number[:4]))
-                except ValueError:
-                    return HangupCause.NORMAL
-    return HangupCause.NORMAL
+        text = parse_params(rest).get("cause") or ""
+        if not (text.isascii() and text.isdigit() and len(text) <= 3):
+            continue
+        if protocol.strip().upper() == "Q.850":
+            return cause_of_q850(int(text))
+        if protocol.strip().upper() == "SIP" and int(text) >= 300:
+            found = found or cause_of_status(int(text))
+    return found

@@ -1,0 +1,330 @@
+"""Calls that change hands: REFER in, INVITE with Replaces, attended transfer, redirects."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from media.errors import TransferError
+from media.leg import HangupCause
+from sip.endpoint import OutboundCall
+from sip.errors import CallFailed
+from sip.ua.agent import UserAgent
+from sip.ua.config import Reach
+from sip.ua.message import Request
+from tests.sip.ua.wire import HOST, UA_PORT, Callee, Ear, Peer, Wire, run, sdp, user_agent
+
+TARGET = OutboundCall(f"sip:peer@{HOST}:5070")
+THIRD = 5080
+
+
+def scenario(test: Callable[..., Awaitable[None]], **config: Any) -> None:
+    """`test` gets the user agent, a peer, a third party and the application."""
+
+    async def body() -> None:
+        wire = Wire()
+        agent, callee = user_agent(wire, **config), Callee(0.1)
+        peer, third = Peer(wire), Peer(wire, THIRD)
+        third.call_id = "call-3"
+        await agent.start(callee)
+        await test(agent, peer, third, callee)
+        await asyncio.sleep(40)
+        assert agent.calls == 0 and not agent._running().dialogs, "nothing is left behind"
+        await agent.close()
+        assert agent.counters.errors == 0
+
+    run(body)
+
+
+async def dial(peer: Peer) -> None:
+    await peer.ask(peer.request("INVITE", sdp()), 200)
+    await asyncio.sleep(0.1)
+
+
+def refer(peer: Peer, to: str = f"<sip:third@{HOST}:{THIRD}>", *headers: tuple[str, str]) -> Request:
+    return peer.request("REFER", headers=(("Refer-To", to), ("Referred-By", f"<sip:peer@{HOST}>"), *headers))
+
+
+async def told(peer: Peer, *statuses: int) -> None:
+    for status in statuses:
+        notify = await peer.receive("NOTIFY")
+        assert notify.body.startswith(f"SIP/2.0 {status} ".encode()), notify.body
+        assert (notify.headers.get("event") or "").startswith("refer")
+        state = notify.headers.get("subscription-state") or ""
+        assert state.startswith("terminated" if status >= 200 else "active")
+        peer.answer(notify, 200)
+
+
+def test_a_referred_call_goes_on_with_the_target() -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        await dial(peer)
+        await peer.ask(refer(peer), 202)
+        await told(peer, 100)
+        invite = await third.receive("INVITE")
+        assert invite.headers.get("referred-by") == f"<sip:peer@{HOST}>"
+        third.answer(invite, 180)
+        third.answer(invite, 200, sdp())
+        await third.receive("ACK")
+        await told(peer, 200)
+        await peer.ask(peer.request("BYE"), 200)
+        await asyncio.sleep(1)
+        ear = callee.ears[0]
+        assert not ear.causes, "the same leg talks to the target now"
+        third.follow(invite)
+        await third.ask(third.request("BYE"), 200)
+        assert ear.causes == [HangupCause.NORMAL]
+
+    scenario(test, refer=Reach.SAME_HOST)
+
+
+def test_a_referrer_who_stays_is_hung_up_on() -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        await dial(peer)
+        await peer.ask(refer(peer), 202)
+        await told(peer, 100)
+        invite = await third.receive("INVITE")
+        third.answer(invite, 200, sdp())
+        await third.receive("ACK")
+        await told(peer, 200)
+        peer.answer(await peer.receive("BYE"), 200)
+        await callee.ears[0].leg.hangup(HangupCause.NORMAL)
+        third.answer(await third.receive("BYE"), 200)
+
+    scenario(test, refer=Reach.ANYWHERE)
+
+
+def test_a_target_that_does_not_answer_leaves_the_call_as_it_was() -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        await dial(peer)
+        await peer.ask(refer(peer), 202)
+        await told(peer, 100)
+        third.answer(await third.receive("INVITE"), 486)
+        await third.receive("ACK")
+        await told(peer, 486)
+        assert not callee.ears[0].causes
+        await peer.ask(peer.request("INVITE", sdp()), 200)  # media may be changed again
+        await peer.ask(peer.request("BYE"), 200)
+        assert callee.ears[0].causes == [HangupCause.NORMAL]
+
+    scenario(test, refer=Reach.SAME_HOST)
+
+
+@pytest.mark.parametrize("status", [200, 486])
+def test_a_referrer_who_leaves_at_once_does_not_take_the_call_along(status: int) -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        await dial(peer)
+        await peer.ask(refer(peer, f"<sip:third@{HOST}:{THIRD}>", ("Refer-Sub", "false")), 202)
+        await peer.ask(peer.request("BYE"), 200)
+        invite = await third.receive("INVITE")
+        assert not callee.ears[0].causes
+        third.answer(invite, status, sdp() if status == 200 else b"")
+        await third.receive("ACK")
+        await asyncio.sleep(1)
+        assert callee.ears[0].causes == ([] if status == 200 else [HangupCause.NORMAL])
+        if status == 200:
+            await callee.ears[0].leg.hangup(HangupCause.NORMAL)
+            third.answer(await third.receive("BYE"), 200)
+
+    scenario(test, refer=Reach.SAME_HOST)
+
+
+def test_hanging_up_during_a_move_gives_it_up() -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        await dial(peer)
+        await peer.ask(refer(peer), 202)
+        await told(peer, 100)
+        invite = await third.receive("INVITE")
+        third.answer(invite, 180)
+        await asyncio.sleep(0.1)
+        await callee.ears[0].leg.hangup(HangupCause.NORMAL)
+        peer.answer(await peer.receive("BYE"), 200)
+        third.answer(await third.receive("CANCEL"), 200)
+        third.answer(invite, 487)
+        await third.receive("ACK")
+
+    scenario(test, refer=Reach.SAME_HOST)
+
+
+@pytest.mark.parametrize(
+    "reach, to, status",
+    [
+        (Reach.NEVER, f"<sip:third@{HOST}:{THIRD}>", 603),
+        (Reach.SAME_HOST, "<sip:+88299@expensive.example>", 603),
+        (Reach.ANYWHERE, "<tel:+88299>", 603),
+        (Reach.ANYWHERE, "<sip:a@b;method=BYE>", 603),
+        (Reach.ANYWHERE, "<sip:a@b?Replaces=" + "a" * 600 + ">", 400),
+        (Reach.ANYWHERE, "<sip:a@b?Replaces=a%0D%0AX: y>", 400),
+        (Reach.ANYWHERE, "<sip:a@b>, <sip:c@d>", 400),
+        (Reach.ANYWHERE, "<mailto:a@b>", 416),
+    ],
+)
+def test_transfers_that_the_settings_forbid_are_refused(reach: Reach, to: str, status: int) -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        await dial(peer)
+        await peer.ask(refer(peer, to), status)
+        assert not callee.ears[0].causes
+        await peer.ask(peer.request("BYE"), 200)
+
+    scenario(test, refer=reach)
+
+
+def replacing(third: Peer, peer: Peer, *, suffix: str = "", tag: str = "") -> Request:
+    value = f"{peer.call_id};to-tag={tag or peer.tag};from-tag=peer{suffix}"
+    return third.request("INVITE", sdp(), headers=(("Require", "replaces"), ("Replaces", value)))
+
+
+def test_an_invite_with_replaces_takes_the_call_over() -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        await dial(peer)
+        await third.ask(replacing(third, peer), 200)
+        peer.answer(await peer.receive("BYE"), 200)
+        ear = callee.ears[0]
+        assert not ear.causes and len(callee.calls) == 1
+        await third.ask(third.request("BYE"), 200)
+        assert ear.causes == [HangupCause.NORMAL]
+
+    scenario(test)
+
+
+def test_replaces_that_fit_no_call_are_refused() -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        await third.ask(replacing(third, peer, tag="unknown"), 481)
+        third.tag = ""
+        await dial(peer)
+        await third.ask(replacing(third, peer, suffix=";early-only"), 486)
+        third.tag = ""
+        two = replacing(third, peer)
+        two.headers.add("replaces", "a;to-tag=b;from-tag=c")
+        await third.ask(two, 400)
+        third.tag = ""
+        await third.ask(third.request("INVITE", sdp(), headers=(("Replaces", "a"),)), 400)
+        third.tag = ""
+        no_codec = replacing(third, peer)
+        no_codec.body = sdp("18")
+        await third.ask(no_codec, 488)
+        assert not callee.ears[0].causes
+        await peer.ask(peer.request("BYE"), 200)
+        third.tag = ""
+        await third.ask(replacing(third, peer), 481)
+
+    scenario(test)
+
+
+async def placed(agent: UserAgent, third: Peer) -> Ear:
+    task = asyncio.ensure_future(agent.place(OutboundCall(f"sip:third@{HOST}:{THIRD}")))
+    invite = await third.receive("INVITE")
+    third.answer(invite, 200, sdp())
+    await third.receive("ACK")
+    third.follow(invite)
+    return Ear(await task)
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_an_attended_transfer_joins_both_far_ends(good: bool) -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        await dial(peer)
+        ear = await placed(agent, third)
+        caller = callee.ears[0].leg
+        task = asyncio.ensure_future(agent.connect(caller, ear.leg))  # type: ignore[arg-type]
+        order = await peer.receive("REFER")
+        to = order.headers.get("refer-to") or ""
+        assert to.startswith(
+            f"<sip:third@{HOST}:{THIRD}?Replaces={third.call_id}%3Bto-tag%3Dpeer%3Bfrom-tag%3D"
+        )
+        peer.answer(order, 202)
+        if not good:
+            peer.send(notify(peer, b"SIP/2.0 603 Decline"))
+            await peer.response(200)
+            with pytest.raises(TransferError, match="603"):
+                await task
+            assert not callee.ears[0].causes and not ear.causes, "both calls go on"
+            await peer.ask(peer.request("BYE"), 200)
+            await third.ask(third.request("BYE"), 200)
+            return
+        await third.ask(third.request("BYE"), 200)  # the target talks to the caller's phone now
+        peer.send(notify(peer, b"SIP/2.0 200 OK"))
+        await peer.response(200)
+        await task
+        peer.answer(await peer.receive("BYE"), 200)
+
+    scenario(test)
+
+
+def notify(peer: Peer, fragment: bytes) -> Request:
+    headers = (("Event", "refer"), ("Subscription-State", "terminated;reason=noresource"))
+    return peer.request("NOTIFY", fragment, headers=headers, kind="message/sipfrag;version=2.0")
+
+
+# Redirects
+
+
+def contact(*users: str, host: str = f"{HOST}:{THIRD}") -> tuple[tuple[str, str], ...]:
+    values = (f"<sip:{user.partition('/')[0]}@{host}>;q={user.partition('/')[2] or '1'}" for user in users)
+    return (("Contact", ", ".join(values)),)
+
+
+async def refused(peer: Peer, status: int, headers: tuple[tuple[str, str], ...] = ()) -> Request:
+    """The next INVITE is refused; without the Contact that the peer usually gives."""
+    invite = await peer.receive("INVITE")
+    from sip.ua.message import reply  # noqa: PLC0415 - what `Peer.answer` does, but for the Contact
+
+    response = reply(invite, status, tag="peer")
+    for name, value in headers:
+        response.headers.add(name, value)
+    peer.send(response, UA_PORT)
+    await peer.receive("ACK")
+    return invite
+
+
+def test_redirects_are_followed_the_most_wanted_first() -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        task = asyncio.ensure_future(agent.place(TARGET))
+        first = await refused(peer, 302, contact("second/0.2", "first/0.9"))
+        invite = await refused(third, 486)
+        assert invite.uri == f"sip:first@{HOST}:{THIRD}"
+        assert (invite.call_id, invite.from_.tag) == (first.call_id, first.from_.tag)
+        assert invite.cseq.number == first.cseq.number + 1
+        invite = await third.receive("INVITE")
+        assert invite.uri == f"sip:second@{HOST}:{THIRD}"
+        third.answer(invite, 200, sdp())
+        await third.receive("ACK")
+        await (await task).hangup(HangupCause.NORMAL)
+        third.answer(await third.receive("BYE"), 200)
+
+    scenario(test)
+
+
+@pytest.mark.parametrize(
+    "reach, host, calls",
+    [
+        (Reach.NEVER, f"{HOST}:{THIRD}", 0),
+        (Reach.SAME_HOST, "127.0.0.2", 0),
+        (Reach.SAME_HOST, f"{HOST}:{THIRD}", 1),
+    ],
+)
+def test_redirects_go_no_further_than_the_settings_let_them(reach: Reach, host: str, calls: int) -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        task = asyncio.ensure_future(agent.place(TARGET))
+        await refused(peer, 302, contact("a", host=host))
+        if calls:
+            await refused(third, 603)
+        with pytest.raises(CallFailed) as failed:
+            await task
+        assert failed.value.status == (603 if calls else 302)
+        await third.nothing(10)
+
+    scenario(test, redirects=reach)
+
+
+def test_redirects_in_circles_and_without_end_are_given_up() -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        task = asyncio.ensure_future(agent.place(TARGET))
+        await refused(peer, 302, contact("n0"))
+        for n in range(3):
+            await refused(third, 302, contact(f"n{n}", f"n{n + 1}"))
+        with pytest.raises(CallFailed):
+            await task
+        await third.nothing(10)
+
+    scenario(test, max_redirects=3)
