@@ -18,6 +18,7 @@ from sip.srtp import library
 from sip.ua.config import SipConfig
 from sip.ua.counters import SipCounters
 from sip.ua.exchange import Exchange
+from sip.ua.flow import Flow
 from sip.ua.outgoing import OutgoingInvite
 from sip.ua.reception import Reception
 from sip.ua.registration import Registration, RegistrationState
