@@ -29,6 +29,15 @@ class BreakerConfig:
             raise ValueError(f"cool_down_s must be above 0 and at most longest_s, not {self.cool_down_s}")
 
 
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """One engine gave way to another, which goes on where it failed."""
+
+    failed: str
+    to: str  # "" if there is no further one
+    reason: str
+
+
 class Health(StrEnum):
     """Whether an engine is asked."""
 

@@ -19,6 +19,9 @@ class SessionConfig:
     """Spoken when a reply fails."""
     goodbye_phrase: str = "I am sorry, we have to end this call now. Goodbye."
     """Spoken when the server ends a call that is not finished, such as at a shutdown."""
+    failed_transfer: str = ""
+    """Number or SIP URI where callers go when replies keep failing. Empty: they hear the goodbye phrase and
+    the call ends."""
     hangup_delay_ms: int = 200
     """From the last word to the hang-up: the far end's jitter buffer still holds the word's end."""
     echo: EchoConfig = EchoConfig()

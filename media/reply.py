@@ -9,10 +9,10 @@ answered with the fallback phrase; when one after the other fails, with a goodby
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from dialog.sentences import split
-from dialog.types import Act, Hangup, Listen, Note, Say, SendDtmf, Transfer
+from dialog.types import Act, Hangup, Listen, Note, NoteName, Say, SendDtmf, Transfer
 from media.callconfig import SessionConfig
 from media.playout import Playout
 from media.resample import Resampler
@@ -99,13 +99,15 @@ class Speaker:
 
     async def _apologise(self, milestones: Milestones) -> None:
         given_up = self._failures >= FAILED_REPLIES
-        phrase = self._config.goodbye_phrase if given_up else self._config.fallback_phrase
+        ends = given_up and not self._config.failed_transfer
+        phrase = self._config.goodbye_phrase if ends else self._config.fallback_phrase
         try:
             await self._perform(only(Say(phrase)), milestones)
         except Exception as error:  # the voice itself is gone
             self._on_error(error)
         if given_up:
-            self._on_act(Hangup("replies fail"))
+            target = self._config.failed_transfer
+            self._on_act(Transfer(target) if target else Hangup("replies fail"))
 
     async def heard_all(self) -> None:
         """Wait until the caller has heard everything."""
@@ -133,6 +135,8 @@ class Speaker:
         self._playout.piece(utterance, text if text[-1:].isspace() else text + " ")
         async with aclosing(self._voice.synthesize(text)) as speech:
             async for chunk in speech:
+                if chunk.switched is not None:
+                    self._on_act(Note(NoteName.SWITCHED, {"kind": "tts", **asdict(chunk.switched)}))
                 pcm = resampler.process(chunk.pcm)
                 words = [(word.chars, round(word.sample * scale)) for word in chunk.words]
                 self._playout.write(utterance, pcm, words)

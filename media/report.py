@@ -1,6 +1,9 @@
 """What a call session tells its observer: one method a kind of thing, so that the names and fields of
 events (docs/timeline.md) stand in one place."""
 
+from dataclasses import asdict
+
+from dialog.breaker import Switched
 from dialog.turn import (
     BargeIn,
     Dtmf,
@@ -12,7 +15,7 @@ from dialog.turn import (
     Transcript,
     TurnInput,
 )
-from dialog.types import Act, Hangup, Listen, Note, Say, SendDtmf, Transfer, UserTurn
+from dialog.types import Act, Hangup, Listen, Note, NoteName, Say, SendDtmf, Transfer, UserTurn
 from media.observe import CallObserver
 from media.playout import Heard
 from media.reply import Milestones
@@ -52,6 +55,10 @@ class CallReport:
             continues=turn.continues,
             at_ms=turn.at_ms,
         )
+
+    def switched(self, kind: str, change: Switched) -> None:
+        """An engine gave way to another."""
+        self._event("note", name=NoteName.SWITCHED, data={"kind": kind, **asdict(change)})
 
     def act(self, act: Act) -> None:
         """What the dialog decided, at the moment it takes effect."""

@@ -15,6 +15,7 @@ import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+from dialog.breaker import Switched
 from dialog.turn import (
     BargeIn,
     BeginSpeech,
@@ -323,8 +324,11 @@ class CallSession:
 
     async def _listen(self) -> None:
         try:
-            async for transcript in self._ears:
-                self._post(transcript)
+            async for heard in self._ears:
+                if isinstance(heard, Switched):
+                    self._report.switched("stt", heard)
+                else:
+                    self._post(heard)
         except ProviderError as error:  # the call goes on by keys; silence prompts say so
             log.error("ears failed", extra={"call_id": self._leg.info.call_id, "error": str(error)})
             self._report.error("stt", str(error))

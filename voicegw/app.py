@@ -17,6 +17,7 @@ from typing import Self
 from dialog.agent.engine import AgentParts
 from dialog.agent.spec import AgentSpec
 from media.errors import MediaError, ProviderError
+from media.fallback.recorded import RecordedVoice
 from media.metronome import Metronome
 from media.stt.base import SpeechToText
 from media.tasks import task_scope
@@ -25,7 +26,7 @@ from sip.endpoint import SipEndpoint, WayOut
 from sip.errors import SipError
 from sip.rtpmedia import RtpMedia
 from sip.ua.agent import UserAgent
-from voicegw import dialapi, dialplan
+from voicegw import dialapi, dialplan, engines
 from voicegw.archive import Archive
 from voicegw.bansapi import BansApi
 from voicegw.callbacks import Callbacks
@@ -137,12 +138,14 @@ class App:
             raise StartError(f"storage: {error}") from error
 
     async def _voice(self) -> TextToSpeech:
-        voice: TextToSpeech = maker("tts", self._config.tts)()
+        voice = RecordedVoice(engines.voice(self._config))
         self._stack.push_async_callback(voice.close)
+        session = self._config.session
+        await voice.record((session.fallback_phrase, session.goodbye_phrase))
         return voice
 
     async def _ears(self) -> SpeechToText:
-        ears: SpeechToText = maker("stt", self._config.stt)()
+        ears = engines.ears(self._config)
         self._stack.push_async_callback(ears.close)
         for flow in self._flows.values():
             try:

@@ -11,7 +11,11 @@ from dialog.errors import DialogError
 from dialog.llm.base import LanguageModel, LlmError, LlmRequest, Message, Role
 from dialog.llm.fallback import FallbackModel
 from media.errors import ProviderError
+from media.fallback.ears import FallbackEars
+from media.fallback.voice import FallbackVoice
 from media.providers import Kind, load
+from media.stt.base import SpeechToText
+from media.tts.base import TextToSpeech
 from voicegw import clock
 from voicegw.config import Config
 from voicegw.config.model import Engine
@@ -31,6 +35,28 @@ def maker(kind: Kind, engine: Engine) -> Callable[[], Any]:
             raise StartError(f"{kind} engine {engine.engine!r}: {error}") from error
 
     return make
+
+
+def voice(config: Config) -> TextToSpeech:
+    """The voice, or several in order. Raises StartError."""
+    made = _all("tts", config.tts)
+    return made[0][1] if len(made) == 1 else FallbackVoice(made, config.fallback.tts)
+
+
+def ears(config: Config) -> SpeechToText:
+    """The recogniser, or several in order. Raises StartError."""
+    made = _all("stt", config.stt)
+    return made[0][1] if len(made) == 1 else FallbackEars(made, config.fallback.stt)
+
+
+def _all(kind: Kind, engine: Engine) -> list[tuple[str, Any]]:
+    """The engine and those that take over, by name; two of one name are told apart by their place."""
+    engines = (engine, *engine.others)
+    names = [one.engine for one in engines]
+    return [
+        (name if names.count(name) == 1 else f"{name}#{place + 1}", maker(kind, one)())
+        for place, (name, one) in enumerate(zip(names, engines, strict=True))
+    ]
 
 
 def language_model(config: Config) -> LanguageModel | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dialog.breaker import Switched
 from dialog.turn import SpeechStarted, SpeechStopped, Transcript
 from dialog.types import Domain, Hints
 from media.errors import ProviderError
@@ -75,10 +76,10 @@ async def transcribe(
             on_progress(max(0, min(now, sound.ms)))
 
 
-async def _final(ears: SttStream, transcripts: AsyncIterator[Transcript]) -> Transcript:
+async def _final(ears: SttStream, transcripts: AsyncIterator[Transcript | Switched]) -> Transcript:
     ears.finish()
     async for transcript in transcripts:
-        if transcript.final:
+        if isinstance(transcript, Transcript) and transcript.final:
             return transcript
     raise ProviderError("the recogniser ended before it had answered")
 

@@ -18,6 +18,7 @@ from typing import Any
 from dialog.agent.spec import AgentSpec, Tool
 from dialog.agent.talk import Talk
 from dialog.agent.toolbox import Toolbox
+from dialog.breaker import Switched
 from dialog.flow.values import Value
 from dialog.llm.base import (
     Finished,
@@ -25,7 +26,6 @@ from dialog.llm.base import (
     LlmError,
     LlmRequest,
     StopReason,
-    Switched,
     Text,
     ToolCall,
     ToolSpec,

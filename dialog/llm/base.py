@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from dialog.breaker import Switched
 from dialog.errors import DialogError
 
 
@@ -109,15 +110,6 @@ class Finished:
     reason: StopReason = StopReason.END
     usage: Usage | None = None  # None: the server does not count
     model: str = ""  # who answered
-
-
-@dataclass(frozen=True, slots=True)
-class Switched:
-    """One engine gave way to another, which goes on with the answer."""
-
-    failed: str
-    to: str  # "" if there is no further one
-    reason: str
 
 
 Chunk = Text | ToolCall | Switched | Finished

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from dialog.breaker import Breaker, BreakerConfig
+from dialog.breaker import Breaker, BreakerConfig, Switched
 from dialog.llm.base import (
     Chunk,
     Finished,
@@ -21,7 +21,6 @@ from dialog.llm.base import (
     LlmRequest,
     Message,
     Role,
-    Switched,
     Text,
 )
 

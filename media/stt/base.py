@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from dialog.breaker import Switched
 from dialog.turn import Transcript
 from dialog.types import Domain, Hints
 from media.frames import AudioFormat, AudioFrame
@@ -33,8 +34,9 @@ class SttStream(Protocol):
     def expect(self, hints: Hints) -> None:
         """What the caller will probably say, from the next utterance on."""
 
-    def __aiter__(self) -> AsyncIterator[Transcript]:
-        """Partials and finals, in order, until the stream is closed."""
+    def __aiter__(self) -> AsyncIterator[Transcript | Switched]:
+        """Partials and finals, in order, until the stream is closed. Switched: another engine listens from
+        now on, and owes what the one before owed."""
 
 
 class SpeechToText(Protocol):

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
+from dialog.breaker import Switched
+
 
 @dataclass(frozen=True, slots=True)
 class WordMark:
@@ -23,6 +25,7 @@ class Speech:
 
     pcm: bytes  # s16le mono at the engine's rate
     words: tuple[WordMark, ...] = ()
+    switched: Switched | None = None  # from here on another engine speaks
 
 
 class TextToSpeech(Protocol):

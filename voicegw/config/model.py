@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 from dialog.llm.fallback import FallbackConfig
 from dialog.turn import TurnPolicy
 from media.callconfig import SessionConfig
+from media.fallback.config import EarsFallback, VoiceFallback
 from media.providers import Kind, load
 from recordings.calllog import Config as TimelineConfig
 from recordings.recorder import Config as RecordingConfig
@@ -175,6 +176,8 @@ def _zone(name: str) -> str:
 class FallbackSettings:
     """Where several engines of a kind are listed: when the next one takes over."""
 
+    stt: EarsFallback = EarsFallback()
+    tts: VoiceFallback = VoiceFallback()
     llm: FallbackConfig = FallbackConfig()
 
 

@@ -3,8 +3,8 @@ from contextlib import aclosing
 
 import pytest
 
-from dialog.breaker import BreakerConfig
-from dialog.llm.base import Finished, LlmError, LlmRequest, Message, Role, Switched, Text
+from dialog.breaker import BreakerConfig, Switched
+from dialog.llm.base import Finished, LlmError, LlmRequest, Message, Role, Text
 from dialog.llm.fallback import GO_ON, FallbackConfig, FallbackModel
 from tests import clock
 from tests.dialog.llm.models import Scripted, Step, words
