@@ -1,0 +1,18 @@
+"""The fuzz targets run: some thousand inputs each, found by coverage. A real search is `python -m tests.fuzz.sip`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("target", ["message", "stream", "layer", "sdp"])
+def test_a_short_search_finds_nothing(target: str, tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="pip install 'voicegw[fuzz]'")
+    command = [sys.executable, "-m", "tests.fuzz.sip", target, "-runs=3000", "-max_total_time=3", "-seed=1"]
+    done = subprocess.run(
+        [*command, f"-artifact_prefix={tmp_path}/"],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
