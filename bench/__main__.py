@@ -1,4 +1,4 @@
-"""All measurements, one after the other: `make bench`, about 10 minutes on an idle machine.
+"""All measurements, one after the other: `make bench`, about 15 minutes on an idle machine.
 
     make bench                      everything
     make bench ARGS=--quick         a look, 2 minutes: short runs, figures of little weight
@@ -14,6 +14,8 @@ import sys
 FULL = [
     ["bench.calls", "--calls", "1,16,50,100", "--seconds", "60"],
     ["bench.calls", "--real", "--cores", ",", "--calls", "1,8,16", "--seconds", "40", "--plan", "A"],
+    ["bench.streams", "--calls", "1,6,16,40"],
+    ["bench.streams", "--calls", "6", "--delay", "150", "--jitter", "30"],
     ["bench.rtp_legs", "--calls", "16,100", "--seconds", "20"],
     ["bench.recorder"],
     ["bench.speech"],
@@ -21,6 +23,7 @@ FULL = [
 QUICK = [
     ["bench.calls", "--calls", "16,50", "--seconds", "15"],
     ["bench.calls", "--real", "--cores", ",", "--calls", "4", "--seconds", "20", "--plan", "A"],
+    ["bench.streams", "--calls", "6"],
     ["bench.recorder"],
 ]
 
