@@ -1,12 +1,40 @@
 """How a call behaves, and what it hears and speaks with."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from dialog.turn import TurnPolicy
 from media.echo import Config as EchoConfig
 from media.stt.base import SttStream
 from media.tts.base import TextToSpeech
 from media.vad.base import VoiceDetector
+
+if TYPE_CHECKING:
+    from media.switchboard import Dialler
+
+
+class TransferHow(StrEnum):
+    """By which way a caller is handed over."""
+
+    AUTO = "auto"  # by REFER; where that is refused, by a bridge
+    REFER = "refer"  # the carrier connects, and we are out
+    BRIDGE = "bridge"  # we call the target and connect: the call stays here
+
+
+@dataclass(frozen=True, slots=True)
+class TransferConfig:
+    """How callers are handed over to people."""
+
+    how: TransferHow = TransferHow.AUTO
+    """auto: ask the caller's side to connect (SIP REFER), and where it refuses, call the target and connect
+    the two here (needs `outbound.routes`); refer or bridge: only so. A bridged call goes on being recorded,
+    and takes two lines. Attended transfers are always bridged."""
+    music: str = "music"
+    """What a caller hears who waits, or whom an agent puts on hold: music, ringing, silence, or a WAV
+    file."""
+    timeout_s: float = 40.0
+    """How long a target may ring before the caller is back with the bot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +53,7 @@ class SessionConfig:
     hangup_delay_ms: int = 200
     """From the last word to the hang-up: the far end's jitter buffer still holds the word's end."""
     echo: EchoConfig = EchoConfig()
+    transfer: TransferConfig = TransferConfig()
     greeting_wait_ms: int = 800
     """The greeting starts with the far end's first packet, since nobody hears us before; but after this
     long in any case: some phones send nothing while their owner is silent. 0: at once."""
@@ -40,3 +69,4 @@ class Engines:
     vad: VoiceDetector
     ears: SttStream
     voice: TextToSpeech
+    dialler: "Dialler | None" = None  # what calls others; None: nobody can be called

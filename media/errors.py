@@ -31,3 +31,7 @@ class Unsupported(MediaError):
 
 class TransferError(MediaError):
     """The far end refused the transfer, or it did not answer; the caller is still with us."""
+
+
+class TransferRefused(TransferError):
+    """The far end does no transfers, or not now: it was never asked at the target."""

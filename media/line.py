@@ -1,8 +1,16 @@
-"""What a call's line is like at the moment: is there anybody yet, are we on hold?"""
+"""What a call's line is like at the moment: is there anybody yet, are we on hold? And how we leave it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
 
 from media.callconfig import SessionConfig
-from media.leg import CallLeg, Direction
+from media.leg import CallLeg, Direction, HangupCause
 
+log = logging.getLogger(__name__)
+
+GOODBYE_S = 5.0  # a goodbye that the far end does not confirm as heard holds the line for so long
+CLOSE_TIMEOUT_S = 40  # a leg that does not report its end: longer than SIP's timer F (32 s)
 HOLD_S = 0.5  # audio comes but the leg does not ask for any: the far end has put us on hold
 
 
@@ -41,3 +49,17 @@ class LineState:
         self._ticked = now
         back, self.on_hold = self.on_hold, False
         return back
+
+    async def hang_up(self, left_s: float, heard_all: Awaitable[None]) -> None:
+        """Hang up once everything was heard; `left_s` of it still is to be. Returns only if the leg does not
+        report its end."""
+        call_id = self._leg.info.call_id
+        try:
+            async with asyncio.timeout(left_s + GOODBYE_S):
+                await heard_all
+        except TimeoutError:
+            log.warning("hanging up before the last word was confirmed", extra={"call_id": call_id})
+        await asyncio.sleep(self._config.hangup_delay_ms / 1000)
+        await self._leg.hangup(HangupCause.NORMAL)
+        await asyncio.sleep(CLOSE_TIMEOUT_S)
+        log.error("leg did not report its end", extra={"call_id": call_id})

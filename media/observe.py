@@ -25,6 +25,8 @@ EventName = Literal[
     "no_input",
     "dtmf",
     "carrier",  # kind, ...: what the carrier tells besides: a machine answered, its recording, an error
+    "party",  # who else is in the call: joined, left, on hold
+    "speaker",  # name: who speaks now, where several are
     "note",  # what the dialog wants to be remembered: node, slot, intent
     "error",  # where, message: something failed and the call went on
 ]

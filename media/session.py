@@ -13,7 +13,7 @@ Everything reported is in milliseconds of the call clock, which the observer kee
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from functools import partial
 
 from dialog.breaker import Switched
 from dialog.turn import (
@@ -31,9 +31,6 @@ from dialog.turn import (
     ReplyReady,
     ResumeBot,
     SilenceExpired,
-    SpeechStarted,
-    SpeechStopped,
-    Transcript,
     TurnEnded,
     TurnSource,
 )
@@ -53,8 +50,10 @@ from dialog.types import (
     UserTurn,
 )
 from media.callconfig import Engines, SessionConfig
-from media.errors import MediaError, ProviderError
+from media.company import Company, Role
+from media.errors import ProviderError
 from media.frames import AudioFrame
+from media.happenings import Goodbye, Happening, ReplyDone, Tick
 from media.hearing import Hearing
 from media.leg import CallLeg, HangupCause
 from media.line import LineState
@@ -62,32 +61,12 @@ from media.observe import CallObserver, CallTap
 from media.playout import Heard, Playout
 from media.reply import Milestones, Speaker, only
 from media.report import CallReport
+from media.switchboard import Switchboard
 from media.tasks import task_scope
 
 log = logging.getLogger(__name__)
 
 EARLY_MS = 10  # half a packet time
-GOODBYE_S = 5.0  # a goodbye that the far end does not confirm as heard holds the line for so long
-CLOSE_TIMEOUT_S = 40  # a leg that does not report its end: longer than SIP's timer F (32 s)
-
-
-@dataclass(frozen=True, slots=True)
-class _ReplyDone:
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Goodbye:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Tick:
-    due: int
-
-
-_TurnEvent = SpeechStarted | SpeechStopped | Transcript | Dtmf | BotSpeaking | OnHold
-_Event = _TurnEvent | _ReplyDone | _Goodbye | _Tick | Hangup | Transfer | TransferFailed | HangupCause
 
 
 class CallSession:
@@ -110,8 +89,10 @@ class CallSession:
         self._hearing = Hearing(engines, config, leg.format, self._report, self._post)
         self._turns = TurnEngine(config.policy)
         self._playout = Playout(leg.format, leg.lead_ms)
+        new_company = partial(Company, leg, observer, tap, self._rest)
+        self.board = Switchboard(leg, engines, config.transfer, self._report, new_company)
         self._speaker = Speaker(self._playout, engines.voice, config, self._on_act, self._reply_failed)
-        self._events: asyncio.Queue[_Event] = asyncio.Queue()
+        self._events: asyncio.Queue[Happening] = asyncio.Queue()
         self._reply: asyncio.Task[None] | None = None
         self._reply_number = 0
         self._milestones = Milestones()  # of the reply
@@ -128,7 +109,10 @@ class CallSession:
         now = self._clock()
         if self._tap is not None:
             self._tap.received(frame.pcm, self._ms(now))
-        self._hearing.received(frame, now)
+        if (company := self.board.company) is not None:
+            company.received(frame.pcm)
+        if company is None or not company.bot_rests:
+            self._hearing.received(frame, now)
         if self._line.received(now):
             self._post(OnHold(active=True))
         # Deadlines fall on the nearest received frame: what they bring about is then on the wire with the
@@ -141,10 +125,13 @@ class CallSession:
         if self._line.asked(now):
             self._post(OnHold(active=False))
         if self._line.may_speak(now):
-            for frame in self._playout.due(now):
+            frames, company = self._playout.due(now), self.board.company
+            for frame in frames if company is None else ():
                 self._leg.send(frame)
-                if not self._bot_speaking or self._milestones.first_sent is None:
-                    self._audible(now)
+            if company is not None:
+                company.tick(frames, self._ms(now))
+            if frames and (not self._bot_speaking or self._milestones.first_sent is None):
+                self._audible(now)
         self._played(now)
         for heard in self._playout.finished(now):
             self._heard(heard)
@@ -154,20 +141,24 @@ class CallSession:
         self._speaker.ticked()
 
     def _played(self, now: float) -> None:
+        company = self.board.company
         for pcm, at in self._playout.played(now):
             self._hearing.played(pcm, at)
-            if self._tap is not None:
+            if self._tap is not None and (company is None or not company.bot_rests):
                 self._tap.played(pcm, self._ms(at))
 
     def _wake(self, late_ms: int) -> None:
         """Let the turn engine act on a deadline that passed `late_ms` ago."""
         if self._due is not None and self._now_ms() >= self._due + late_ms:
-            self._post(_Tick(self._due))
+            self._post(Tick(self._due))
             self._due = None
 
     def on_dtmf(self, digit: str) -> None:
         """The caller pressed a key."""
-        self._post(Dtmf(digit))
+        if (company := self.board.company) is not None and company.bot_rests:
+            company.caller_key(digit)
+        else:
+            self._post(Dtmf(digit))
 
     def on_played(self, pts: int) -> None:
         """The far end has played everything before `pts`."""
@@ -205,7 +196,25 @@ class CallSession:
 
     def say_goodbye(self) -> None:
         """End the call politely: stop the bot, say that the call ends, hang up."""
-        self._post(_Goodbye())
+        self._post(Goodbye())
+
+    def do(self, act: Act) -> None:
+        """Do what somebody else than the dialog decided. The bot is cut."""
+        if isinstance(act, Say):
+            self._speak(only(act), Milestones())
+        else:
+            self._cut()
+            self._on_act(act)
+
+    def call_in(self, target: str, role: Role, name: str) -> None:
+        """Call somebody into the call; the timeline tells how it went."""
+        self._start(self.board.call_in(target, role, name), "party")
+
+    def _rest(self, resting: bool) -> None:
+        """People talk among themselves, or no longer."""
+        if not self._closing:
+            self._cut()
+            self._post(OnHold(active=resting))
 
     async def _control(self) -> HangupCause:
         while True:
@@ -217,11 +226,11 @@ class CallSession:
                 self._handle(event)
                 self._due = self._turns.deadline()
 
-    def _handle(self, event: _Event) -> None:
+    def _handle(self, event: Happening) -> None:
         match event:
-            case _Tick(due):
+            case Tick(due):
                 self._decide(self._turns.tick(max(due, self._now_ms())))
-            case _ReplyDone(number):
+            case ReplyDone(number):
                 if number == self._reply_number:
                     self._reply_done()
             case BotSpeaking(active):
@@ -231,11 +240,11 @@ class CallSession:
                 self._close(reason)
             case Transfer():
                 self._closing = True
-                self._start(self._transfer(event), "transfer")
+                self._start(self.board.hand_over(event, self._say_aloud, self._handed_over), "transfer")
             case TransferFailed():
                 self._closing = False
                 self._answer(event)
-            case _Goodbye():
+            case Goodbye():
                 self._last = True
                 self._cut()
                 self._speak(only(Say(self._config.goodbye_phrase)), Milestones())
@@ -302,25 +311,21 @@ class CallSession:
         self._start(self._hang_up(), "hangup")
 
     async def _hang_up(self) -> None:
-        call_id = self._leg.info.call_id
-        try:
-            async with asyncio.timeout(self._playout.left_ms(self._clock()) / 1000 + GOODBYE_S):
-                await self._speaker.heard_all()
-        except TimeoutError:
-            log.warning("hanging up before the last word was confirmed", extra={"call_id": call_id})
-        await asyncio.sleep(self._config.hangup_delay_ms / 1000)
-        await self._leg.hangup(HangupCause.NORMAL)
-        await asyncio.sleep(CLOSE_TIMEOUT_S)
-        log.error("leg did not report its end", extra={"call_id": call_id})
+        left_s = self._playout.left_ms(self._clock()) / 1000
+        await self._line.hang_up(left_s, self._speaker.heard_all())
         self._post(HangupCause.INTERNAL)
 
-    async def _transfer(self, order: Transfer) -> None:
-        try:
-            await self._leg.transfer(order)
-        except MediaError as error:
-            log.warning("transfer failed", extra={"call_id": self._leg.info.call_id, "error": str(error)})
-            self._report.error("transfer", str(error))
-            self._post(TransferFailed(order.target, str(error)))
+    def _handed_over(self, failed: TransferFailed | None) -> None:
+        if failed is None:
+            self._close("transferred")
+        else:
+            self._post(failed)
+
+    async def _say_aloud(self, text: str) -> None:
+        self._speak(only(Say(text)), Milestones())
+        if self._reply is not None:
+            await asyncio.wait([self._reply])
+        await self._speaker.heard_all()
 
     async def _listen(self) -> None:
         try:
@@ -343,7 +348,7 @@ class CallSession:
 
     async def _perform(self, acts: AsyncGenerator[Act, None], number: int) -> None:
         await self._speaker.perform(acts, self._milestones)
-        self._post(_ReplyDone(number))
+        self._post(ReplyDone(number))
 
     def _reply_failed(self, error: Exception) -> None:
         log.error("reply failed", exc_info=error, extra={"call_id": self._leg.info.call_id})
@@ -389,7 +394,7 @@ class CallSession:
         self._dialog.heard(heard.text, heard.complete)
         self._report.heard(heard, round(self._ms(heard.began_at)))
 
-    def _post(self, event: _Event) -> None:
+    def _post(self, event: Happening) -> None:
         self._events.put_nowait(event)
 
     def _ms(self, at: float) -> float:
