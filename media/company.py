@@ -114,6 +114,7 @@ class Company:
         self._holders: set[str] = set()  # who has put us on hold
         self._bot_says: deque[bytes] = deque()  # while it rests: one frame each packet time
         self._pts = 0
+        self._waits: Music | None = None  # for the caller, who is on hold
         self.bot_rests = False
         """A human talks with the caller: the bot neither hears nor speaks."""
 
@@ -124,9 +125,14 @@ class Company:
         return len(self._parties)
 
     @property
+    def hears_caller(self) -> bool:
+        """Whether the bot does."""
+        return not (self.bot_rests or self.caller.muted)
+
+    @property
     def needed(self) -> bool:
         """Somebody is here, or the caller waits for somebody."""
-        return bool(self._parties) or self._music is not None
+        return bool(self._parties or self._music or self._waits or self.caller.muted)
 
     # Who is here
 
@@ -179,7 +185,8 @@ class Company:
                     party.member.audience = agents
                 case _:
                     party.member.audience = None
-        rests = any(p.role in TALKING and not p.member.deaf for p in self._parties)
+        rests = self._waits is not None
+        rests = rests or any(p.role in TALKING and not p.member.deaf for p in self._parties)
         # While it does not rest, its audio goes to the caller's leg directly: he must not hear it twice.
         self.bot.audience = None if rests else [p.name for p in self._parties]
         if rests != self.bot_rests:
@@ -192,6 +199,13 @@ class Company:
     def play(self, music: Music | None) -> None:
         """To the caller, while nobody says anything; None: no more."""
         self._music = music
+
+    def wait(self, music: Music | None) -> None:
+        """Put the caller on hold: he hears only this, and nobody hears him. None: take him back."""
+        self._waits = music
+        self.caller.deaf = music is not None
+        self._observer.event("party", name="caller", state="back" if music is None else "hold")
+        self._arrange()
 
     def hold_with(self, music: Music) -> None:
         """What the caller hears while an agent has put him on hold."""
@@ -209,7 +223,8 @@ class Company:
 
     def received(self, pcm: bytes) -> None:
         """The caller's next frame."""
-        self.caller.put(pcm)
+        if self._waits is None:
+            self.caller.put(pcm)
 
     def tick(self, frames: list[AudioFrame], at_ms: float) -> None:
         """The caller's leg wants audio, and the bot has `frames`. While it rests, what it says (a summary) is
@@ -230,6 +245,8 @@ class Company:
     def _others(self) -> bytes | None:
         """What the caller hears now; None: nothing."""
         pcm = self.caller.take()
+        if self._waits is not None:
+            return self._waits.frame()
         if pcm is None:
             waiting = self._hold_music if self._holders else self._music
             pcm = waiting.frame() if waiting is not None else None

@@ -111,7 +111,7 @@ class CallSession:
             self._tap.received(frame.pcm, self._ms(now))
         if (company := self.board.company) is not None:
             company.received(frame.pcm)
-        if company is None or not company.bot_rests:
+        if company is None or company.hears_caller:
             self._hearing.received(frame, now)
         if self._line.received(now):
             self._post(OnHold(active=True))

@@ -134,6 +134,23 @@ class Switchboard:
             parts = [resampler.process(chunk.pcm) async for chunk in speech]
         return b"".join(parts) + resampler.flush()
 
+    @property
+    def rate(self) -> int:
+        """Of the caller's line, in Hz."""
+        return self._leg.format.rate
+
+    def hold(self, *, on: bool, name: str = "") -> None:
+        """Let the caller wait with music, heard by nobody; or take him back."""
+        company = self._enter_company()
+        company.wait(music(name or self._config.music, self.rate) if on else None)
+        self._tidy()
+
+    def mute(self, *, on: bool) -> None:
+        """Nobody hears the caller, the bot neither; or everybody does again."""
+        company = self._enter_company()
+        company.caller.muted = on
+        self._tidy()
+
     async def invite(self, target: str, role: Role, name: str) -> None:
         """Call one more party in, and stay until it leaves. Raises MediaError if it does not come."""
         async with self._called(target, self._config.timeout_s) as leg:

@@ -35,12 +35,14 @@ from voicegw.carriers import Carriers
 from voicegw.config import Config
 from voicegw.config.model import SipStack
 from voicegw.dialapi import DialApi
+from voicegw.dialler import LiveDialler
 from voicegw.dialplan import DialPlan
 from voicegw.engines import agent_parts, maker, warm_up
 from voicegw.errors import StartError
 from voicegw.flows import Conversation, domain_of, new_dialog
 from voicegw.health import Health
 from voicegw.keeper import CallKeeper, KeeperConfig, open_keeper
+from voicegw.liveapi import LiveApi
 from voicegw.measure import MeasuredVoice
 from voicegw.metrics import Metrics
 from voicegw.mount import Mount
@@ -65,6 +67,7 @@ class App:
         self.calls: CallManager
         self.sip: SipEndpoint
         self.dialer: Dialer
+        self._dialler = LiveDialler()  # for calls in progress
         self.carriers: Carriers
         self.http: HttpServer
 
@@ -111,6 +114,7 @@ class App:
             MeasuredVoice(voice, self.metrics),
             maker("vad", config.vad),
             replace(config.session, policy=config.turn),
+            self._dialler,
         )
         self.calls = CallManager(parts, config.limits, keeper, self.metrics)
         health = Health(lambda: len(self.calls.live), lambda: self.calls.draining)
@@ -194,7 +198,8 @@ class App:
 
     def _mounts(self) -> list[Mount]:
         """Parts with web requests of their own."""
-        mounts: list[Mount] = [DialApi(self.dialer), *self.carriers.mounts, *self._softphone]
+        live = LiveApi(self.calls.live, self._dialler)
+        mounts: list[Mount] = [DialApi(self.dialer), live, *self.carriers.mounts, *self._softphone]
         return [*mounts, BansApi(self.sip.sources)] if isinstance(self.sip, UserAgent) else mounts
 
     async def _browser(self, metronome: Metronome, keeper: CallKeeper) -> list[Mount]:
@@ -229,6 +234,7 @@ class App:
         watch_callbacks(callbacks, self.metrics)
         start = await self._stack.enter_async_context(task_scope())
         plan = DialPlan(config.routes, trunks)
+        self._dialler.open(plan, ways)
         self.dialer = Dialer(config, self.calls, DialParts(plan, ways, start, callbacks.report))
 
     async def _bind(self) -> None:

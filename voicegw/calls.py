@@ -17,6 +17,7 @@ from media.errors import ProviderError
 from media.leg import CallInfo, CallLeg, Direction, HangupCause
 from media.session import CallSession
 from media.stt.base import SpeechToText, SttStream
+from media.switchboard import Dialler
 from media.tasks import task_scope
 from media.tts.base import TextToSpeech
 from media.vad.base import VoiceDetector
@@ -51,6 +52,7 @@ class CallParts:
     voice: TextToSpeech
     new_vad: Callable[[], VoiceDetector]
     session: SessionConfig
+    dialler: Dialler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,7 @@ class CallManager:
             start = await stack.enter_async_context(task_scope())
             start(watch_media(leg, journal), "media watch")
             ears = await self._ears(stack, leg, dialog, journal)
-            engines = Engines(self._parts.new_vad(), ears, self._parts.voice)
+            engines = Engines(self._parts.new_vad(), ears, self._parts.voice, self._parts.dialler)
             session = CallSession(leg, engines, dialog, self._parts.session, journal, journal.tap)
             call.session = session
             return await session.run()

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from media.errors import TransferError, Unsupported
+from media.errors import TransferError, TransferRefused, Unsupported
 from sip.errors import RemoteProtocolError
 from sip.ua.grammar import SipUri
 from sip.ua.layer import ServerTransaction
@@ -42,11 +42,11 @@ class Referral:
         }
         response = await session.ask("REFER", headers)
         if response is None:
-            raise TransferError("the far end does not answer")
+            raise TransferRefused("the far end does not answer the REFER")
         if response.status in (405, 501):
             raise Unsupported(f"the far end knows no transfer ({response.status})")
         if response.status >= 300:
-            raise TransferError(f"refused: {response.status} {response.reason}")
+            raise TransferRefused(f"refused: {response.status} {response.reason}")
         try:
             async with asyncio.timeout(timeout_s):
                 status = await self._result
