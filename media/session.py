@@ -50,7 +50,7 @@ from dialog.types import (
     UserTurn,
 )
 from media.callconfig import Engines, SessionConfig
-from media.company import Company, Role
+from media.company import Company
 from media.errors import ProviderError
 from media.frames import AudioFrame
 from media.happenings import Goodbye, Happening, ReplyDone, Tick
@@ -189,7 +189,7 @@ class CallSession:
         self._line.began(self._clock())
         self._leg.start(self)
         async with task_scope() as start:
-            self._start = start
+            self._start = self.board.start = start
             start(self._listen(), "ears")
             self._speak(self._dialog.greet(), Milestones())
             return await self._control()
@@ -205,10 +205,6 @@ class CallSession:
         else:
             self._cut()
             self._on_act(act)
-
-    def call_in(self, target: str, role: Role, name: str) -> None:
-        """Call somebody into the call; the timeline tells how it went."""
-        self._start(self.board.call_in(target, role, name), "party")
 
     def _rest(self, resting: bool) -> None:
         """People talk among themselves, or no longer."""
@@ -240,7 +236,7 @@ class CallSession:
                 self._close(reason)
             case Transfer():
                 self._closing = True
-                self._start(self.board.hand_over(event, self._say_aloud, self._handed_over), "transfer")
+                self.board.hand_over(event, self._say_aloud, self._close, self._post)
             case TransferFailed():
                 self._closing = False
                 self._answer(event)
@@ -314,12 +310,6 @@ class CallSession:
         left_s = self._playout.left_ms(self._clock()) / 1000
         await self._line.hang_up(left_s, self._speaker.heard_all())
         self._post(HangupCause.INTERNAL)
-
-    def _handed_over(self, failed: TransferFailed | None) -> None:
-        if failed is None:
-            self._close("transferred")
-        else:
-            self._post(failed)
 
     async def _say_aloud(self, text: str) -> None:
         self._speak(only(Say(text)), Milestones())

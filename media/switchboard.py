@@ -7,9 +7,9 @@ call too, a supervisor's or guest's only takes him out.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from dialog.types import Transfer, TransferFailed, TransferMode
 from media.callconfig import Engines, TransferConfig, TransferHow
@@ -19,6 +19,7 @@ from media.leg import CallInfo, CallLeg, HangupCause
 from media.music import music
 from media.report import CallReport
 from media.resample import Resampler
+from media.tasks import Start
 
 log = logging.getLogger(__name__)
 
@@ -44,35 +45,54 @@ class Switchboard:
         self._leg, self._voice, self._dialler = leg, engines.voice, engines.dialler
         self._config, self._report, self._new_company = config, report, new_company
         self._company: Company | None = None
+        self.start: Start | None = None
+        """Starts tasks of the call; the session sets it when it runs."""
 
     @property
     def company(self) -> Company | None:
         """Whoever else is in the call; None: nobody."""
         return self._company
 
-    async def hand_over(
+    def hand_over(
         self,
         order: Transfer,
         say_aloud: Callable[[str], Awaitable[None]],
-        done: Callable[[TransferFailed | None], None],
+        close: Callable[[str], None],
+        failed: Callable[[TransferFailed], None],
     ) -> None:
-        """Hand the caller over. `done` is told that he is still here, and why, or with None that he was
-        connected here and the other party has hung up. By REFER he leaves, and nothing is told."""
+        """Hand the caller over. If he stays with us, `failed` is told why; `close` when he was connected here
+        and the other party has hung up. By REFER he leaves, and nothing is told."""
+        self._begin(self._hand_over(order, say_aloud, close, failed), "transfer")
+
+    async def _hand_over(
+        self,
+        order: Transfer,
+        say_aloud: Callable[[str], Awaitable[None]],
+        close: Callable[[str], None],
+        failed: Callable[[TransferFailed], None],
+    ) -> None:
         try:
             if await self.transfer(order, say_aloud):
-                done(None)
+                close("transferred")
         except MediaError as error:
             log.warning("transfer failed", extra={"call_id": self._leg.info.call_id, "error": str(error)})
             self._report.error("transfer", str(error))
-            done(TransferFailed(order.target, str(error)))
+            failed(TransferFailed(order.target, str(error)))
 
-    async def call_in(self, target: str, role: Role, name: str) -> None:
-        """Call one more party in, and stay until it leaves."""
+    def call_in(self, target: str, role: Role, name: str) -> None:
+        """Call one more party in; the timeline tells how it went."""
+        self._begin(self._call_in(target, role, name), "party")
+
+    async def _call_in(self, target: str, role: Role, name: str) -> None:
         try:
             await self.invite(target, role, name)
         except MediaError as error:
             log.warning("nobody came", extra={"call_id": self._leg.info.call_id, "error": str(error)})
             self._report.error("party", f"{name}: {error}")
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        assert self.start is not None, "the session runs"
+        self.start(work, name)
 
     async def transfer(self, order: Transfer, say_aloud: Callable[[str], Awaitable[None]]) -> bool:
         """Hand the caller over. Returns False when he has left with the target's address (REFER), True when

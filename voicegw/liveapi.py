@@ -128,7 +128,7 @@ class LiveApi:
                 return _taken(request, name)
             self._check(body.to)
             self._whispers(session, role)
-            session.call_in(body.to, role, name)
+            session.board.call_in(body.to, role, name)
             return _taken(request, name)
 
         return invite

@@ -269,7 +269,7 @@ def test_a_supervisor_listens_then_whispers_then_barges_in() -> None:
 
     async def act(s: Scene) -> None:
         await s.play(1500)
-        s.session.call_in("boss", Role.LISTEN, "boss")
+        s.session.board.call_in("boss", Role.LISTEN, "boss")
         await s.play(1200, agent)
         await s.play(500, agent, boss)
         assert (s.caller.heard(), agent.heard(), boss.heard()) == ({AGENT}, {CALLER}, {CALLER + AGENT})
@@ -294,7 +294,7 @@ def test_a_supervisor_hears_the_bot_and_takes_over_from_it() -> None:
     boss = Line(BOSS, 16000)
 
     async def act(s: Scene) -> None:
-        s.session.call_in("boss", Role.LISTEN, "boss")
+        s.session.board.call_in("boss", Role.LISTEN, "boss")
         s.caller.level = 0
         await s.play(1200)
         s.session.do(Say("a long sentence"))
@@ -319,7 +319,7 @@ def test_a_supervisor_hears_the_bot_and_takes_over_from_it() -> None:
 
 def test_who_does_not_come_to_a_conference_is_told_in_the_timeline() -> None:
     async def act(s: Scene) -> None:
-        s.session.call_in("guest", Role.GUEST, "guest")
+        s.session.board.call_in("guest", Role.GUEST, "guest")
         await s.play(1500)
         assert s.observer.of("error") == [{"where": "party", "message": "guest: busy"}]
         assert s.session.board.company is None
