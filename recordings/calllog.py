@@ -72,7 +72,7 @@ class CallLog:
         self._held: tuple[int, dict[str, object]] | None = None  # a partial that came too soon after it
         self._fd = -1
         self._written = 0  # bytes
-        self._failed = self._added = False
+        self._refused = self._added = False
         writer.counters.timelines += 1
 
     @property
@@ -102,7 +102,7 @@ class CallLog:
         return self._writer.finish(self)
 
     def _add(self, t_ms: int, name: str, fields: Mapping[str, object]) -> None:
-        if self._failed or self._size > 2 * self._limit or len(self._lines) >= WAITING:
+        if self._size > 2 * self._limit or len(self._lines) >= WAITING:
             self._writer.counters.events_dropped += 1
             return
         if self._size > self._limit and name not in ESSENTIAL:
@@ -119,10 +119,7 @@ class CallLog:
     # The writer's thread
 
     def flush(self) -> None:
-        """Write what has gathered."""
-        if self._failed:
-            self._lines.clear()
-            return
+        """Write what has gathered; what the disk refuses waits."""
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         try:
             if self._fd < 0:
@@ -131,34 +128,39 @@ class CallLog:
                 data = "".join(lines).encode()
                 write_all(self._fd, data, self._written)
                 self._written += len(data)
+                self._writer.accepted()
         except OSError as error:
-            self._fail(error)
+            self._lines.extendleft(reversed(lines))
+            self._refuse(error)
+        else:
+            self._refused = False
 
     def finish(self) -> bool:
         """Write the rest and close the file."""
         self.flush()
+        if self._refused:
+            self._writer.counters.timelines_failed += 1
+            self._writer.counters.events_dropped += len(self._lines)
+        self._lines.clear()
         try:
             if self._fd >= 0:
+                if self._refused:
+                    os.ftruncate(self._fd, self._written)  # a line of which only a part found room
                 os.close(self._fd)
             mark_of(self._files.root, self._files.timeline).unlink(missing_ok=True)
         except OSError as error:
-            self._fail(error)
+            self._refuse(error)
         self._fd = -1
-        return not self._failed
+        return not self._refused
 
-    def _fail(self, error: OSError) -> None:
-        if self._failed:
-            return
-        self._failed = True
-        self._writer.counters.timelines_failed += 1
-        log.error(
-            "timeline failed; the call goes on without",
-            extra={
-                "call_id": self._files.call_id,
-                "path": str(self._files.timeline),
-                "error": f"{type(error).__name__}: {error}",
-            },
-        )
+    def _refuse(self, error: OSError) -> None:
+        """Said once; the alarm is the writer's."""
+        if not self._refused:
+            path = str(self._files.timeline)
+            extra = {"call_id": self._files.call_id, "path": path, "error": str(error)}
+            log.warning("timeline cannot be written; its lines wait", extra=extra)
+        self._refused = True
+        self._writer.refused(error)
 
 
 def encode(t_ms: int, at: datetime, name: str, fields: Mapping[str, object]) -> str:

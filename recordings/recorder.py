@@ -7,8 +7,9 @@
 What is heard is where it was heard, within a packet time, however long the call (recordings/track.py).
 The file is playable at any time: with every flush the header says what is there. Its end lags `late_ms`
 behind the call, so that audio which is confirmed late still finds its place, and a pause is masked before
-anything of it was written. When the disk refuses, the call goes on and the result says `failed`; when it
-is too slow, what memory may not hold is dropped, counted, and silent in the file (`partial`).
+anything of it was written. When the disk refuses (it is full), the call goes on; what came meanwhile is
+silent in the file, which continues as soon as there is room (`partial`), else the result says `failed`. When
+it is too slow, what memory may not hold is dropped, counted, and silent likewise.
 """
 
 import hashlib
@@ -51,6 +52,9 @@ class Config:
     lost to the recording, not to the call."""
     checksum: bool = False
     """Compute the SHA-256 of finished recordings: reads the file again, 60 ms for half an hour."""
+    low_disk_mb: int = 500
+    """Free space below which /health is degraded and the log warns, before the disk is full: four hours of
+    speech of one call, as 16-bit stereo at 8 kHz. 0: do not look."""
 
     def __post_init__(self) -> None:
         if self.late_ms < 600:
@@ -95,7 +99,9 @@ class Recorder:
         self._tracks = (Track(rate), Track(rate))
         self._masks: list[list[float]] = []  # [start, end) in samples; end is infinite while paused
         self._fd = -1
-        self._written = 0  # samples
+        self._written = 0  # samples; where the next one goes
+        self._durable = 0  # samples; how far the file really goes
+        self._lost = 0  # samples that the disk did not take
         self._end = 0  # samples; how long the file shall be
         self._error = ""
         writer.counters.recordings += 1
@@ -144,29 +150,24 @@ class Recorder:
 
     def flush(self) -> None:
         """Write all but the last `late_ms`."""
-        if self._error:
-            self._inbox.clear()
-            return
         self._sort()
         newest = max(track.newest for track in self._tracks)
         self._write(newest - self._config.late_ms * self._rate // 1000)
 
     def finish(self) -> Recording:
         """Write the rest and close the file."""
-        if not self._error:
-            self._sort()
-            for track in self._tracks:
-                track.settle(track.newest + 1)
-            self._write(max(self._end, *(track.end for track in self._tracks)))
-        self._inbox.clear()
+        self._sort()
+        for track in self._tracks:
+            track.settle(track.newest + 1)
+        self._write(max(self._end, *(track.end for track in self._tracks)))
         digest = self._close()
         dropped = self._dropped + sum(track.misplaced for track in self._tracks)
-        state = RecordingState.PARTIAL if dropped else RecordingState.COMPLETE
+        state = RecordingState.PARTIAL if dropped or self._lost else RecordingState.COMPLETE
         if self._error:
             state = RecordingState.FAILED
         counters = self._writer.counters
         setattr(counters, state.value, getattr(counters, state.value) + 1)
-        duration = self._written * 1000 // self._rate
+        duration = self._durable * 1000 // self._rate
         path = self._files.recording
         return Recording(path, state, duration, self._rate, CHANNELS, dropped, digest, self._error)
 
@@ -180,7 +181,7 @@ class Recorder:
                 os.close(self._fd)
             mark_of(self._files.root, self._files.recording).unlink(missing_ok=True)
         except OSError as error:
-            self._fail(error)
+            self._refused(error, self._written)
         self._fd = -1
         return digest
 
@@ -202,6 +203,7 @@ class Recorder:
         """Write what was heard before position `until`."""
         for track in self._tracks:
             track.settle(until + PACKET_MS * self._rate // 1000)
+        before = self._durable
         try:
             if self._fd < 0:
                 self._fd = create(self._files.root, self._files.recording, self._files.call_id)
@@ -210,7 +212,10 @@ class Recorder:
                 self._write_chunk(min(until, self._written + CHUNK_S * self._rate))
                 self._write_header()
         except OSError as error:
-            self._fail(error)
+            self._refused(error, until)
+        else:
+            if self._durable > before:
+                self._accepted()
 
     def _write_chunk(self, until: int) -> None:
         if HEADER_SIZE + until * BLOCK > MAX_DATA:
@@ -221,26 +226,30 @@ class Recorder:
         for start, end in self._masks:
             stereo[max(0, int(start) - self._written) : max(0, int(min(end, until)) - self._written)] = 0
         write_all(self._fd, stereo.data.cast("B"), HEADER_SIZE + self._written * BLOCK)
-        self._written = until
+        self._written = self._durable = until
 
     def _write_header(self) -> None:
-        write_all(self._fd, header(WavInfo(self._rate, CHANNELS, self._written)), 0)
+        write_all(self._fd, header(WavInfo(self._rate, CHANNELS, self._durable)), 0)
 
-    def _fail(self, error: OSError) -> None:
-        """The disk refuses. Said once; nothing more is kept or written."""
+    def _accepted(self) -> None:
+        self._writer.accepted()
         if self._error:
-            return
+            log.info("recording goes on", extra={"call_id": self._files.call_id})
+            self._error = ""
+
+    def _refused(self, error: OSError, until: int) -> None:
+        """What was to be written up to `until` is lost. Said once a call; the alarm is the writer's."""
+        if not self._error:
+            path = str(self._files.recording)
+            extra = {"call_id": self._files.call_id, "path": path, "error": str(error)}
+            log.warning("recording failed; the call goes on without", extra=extra)
         self._error = f"{type(error).__name__}: {error}"
-        self._paused, self._limit = True, 0
-        self._tracks = (Track(self._rate), Track(self._rate))
-        log.error(
-            "recording failed; the call goes on without",
-            extra={
-                "call_id": self._files.call_id,
-                "path": str(self._files.recording),
-                "error": self._error,
-            },
-        )
+        self._writer.refused(error)
+        for track in self._tracks:
+            if track.start < until:
+                track.take(until)
+        self._lost += max(0, until - self._written)
+        self._written = max(self._written, until)
 
 
 def _sha256(path: Path) -> str:

@@ -42,8 +42,11 @@ class Recovery:
     def forget(self) -> None:
         """All of it is known to whoever must know: these files are open no longer."""
         for file in self.closed:
-            if file.mark is not None:
-                file.mark.unlink(missing_ok=True)
+            try:
+                if file.mark is not None:
+                    file.mark.unlink(missing_ok=True)
+            except OSError as error:  # a disk that may only be read: once more at the next start
+                log.warning("cannot forget a file", extra={"mark": str(file.mark), "error": str(error)})
 
 
 def recover(root: Path) -> Recovery:

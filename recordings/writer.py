@@ -17,9 +17,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from recordings.space import DiskSpace
+
 log = logging.getLogger(__name__)
 
 SLOTS = 20  # parts of the period that jobs are spread over
+QUIET_S = 3.0  # without a refusal, and the disk is well again
+LOOK_EVERY = 5  # periods between two looks at the free space
 SLOW_MS = 5_000  # a round this late is worth a line in the log
 
 T_co = TypeVar("T_co", covariant=True)
@@ -48,14 +52,20 @@ class Counters:
     timelines: int = 0  # begun
     timelines_failed: int = 0
     events_dropped: int = 0
+    refusals: int = 0  # writes that the disk refused: it is full, or may only be read
     lateness_max_ms: float = 0.0  # how long after its time a round of flushes began
 
 
 class DiskWriter:
     """The thread. `add`, `finish` and `close` may be called from any other; they never block."""
 
-    def __init__(self, flush_ms: int = 1000) -> None:
+    def __init__(
+        self, flush_ms: int = 1000, space: DiskSpace | None = None, quiet_s: float = QUIET_S
+    ) -> None:
         self.counters = Counters()
+        self._quiet_s, self._refused_at = quiet_s, 0.0
+        self.fault = ""  # why the disk takes nothing; "" when it does
+        self.space = space
         self._slots: list[list[Job[Any]]] = [[] for _ in range(SLOTS)]
         self._step = flush_ms / 1000 / SLOTS
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -96,6 +106,21 @@ class DiskWriter:
             self._closed = True
             self._orders.put(None)
 
+    def refused(self, error: OSError) -> None:
+        """The disk has refused a job. The alarm: said once, until it takes something again."""
+        if isinstance(error, FileExistsError):
+            return  # the trouble of one call, not the disk's
+        self.counters.refusals += 1
+        if not self.fault:
+            log.error("the disk refuses: calls go on unrecorded", extra={"error": str(error)})
+        self.fault, self._refused_at = f"{error.strerror or error}", time.monotonic()
+
+    def accepted(self) -> None:
+        """The disk has taken something: a few bytes may still find room when it is full."""
+        if self.fault and time.monotonic() - self._refused_at >= self._quiet_s:
+            log.warning("the disk takes recordings again")
+            self.fault = ""
+
     def join(self, timeout_s: float) -> bool:
         """Wait for the end of the thread; False if the disk still holds it. Blocks."""
         self._thread.join(timeout_s)
@@ -116,6 +141,8 @@ class DiskWriter:
                 log.error("disk is slow: recordings wait in memory", extra={"late_ms": round(late * 1000)})
             for job in self._slots[beat % SLOTS]:
                 self._guarded(job.flush)
+            if self.space is not None and beat % (SLOTS * LOOK_EVERY) == 0:
+                self.space.look()
             beat += 1
             due = max(due + self._step, time.monotonic() - self._step)
         for job in [job for slot in self._slots for job in slot]:

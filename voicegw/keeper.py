@@ -28,6 +28,7 @@ from recordings.paths import CallFiles
 from recordings.recorder import Config as RecordingConfig
 from recordings.recorder import Recorder, Recording
 from recordings.recover import recover
+from recordings.space import DiskSpace
 from recordings.timeline import Conversation
 from recordings.writer import Counters, DiskWriter
 from voicegw import clock
@@ -218,11 +219,11 @@ class CallKeeper:
         return self.store.counters.down or None
 
     def disk_fault(self) -> str | None:
-        """For /health: None while every recording and timeline could be written."""
-        failed, timelines = self.counters.failed, self.counters.timelines_failed
-        if not failed and not timelines:
-            return None
-        return f"{failed} recordings and {timelines} timelines could not be written"
+        """For /health: why recordings and timelines are not written, or soon will not be; None: they are."""
+        if self.writer.fault:
+            failed, timelines = self.counters.failed, self.counters.timelines_failed
+            return f"{self.writer.fault}; {failed} recordings and {timelines} timelines are lost"
+        return self.writer.space.fault() if self.writer.space is not None else None
 
 
 def server_name(config: KeeperConfig) -> str:
@@ -238,7 +239,7 @@ async def open_keeper(
 ) -> AsyncIterator[CallKeeper]:
     """Closes what a crash left open, then keeps calls until the block is left; then writes what is left.
     Raises StorageError if the database can never be used."""
-    writer = DiskWriter()
+    writer = DiskWriter(space=DiskSpace(config.data_dir, config.recording.low_disk_mb))
     writer.start()
     try:
         recovery = await asyncio.wrap_future(writer.submit(lambda: recover(config.calls_dir)))

@@ -34,6 +34,8 @@ def watch_keeper(keeper: CallKeeper, metrics: Metrics, health: Health) -> None:
     metrics.pull_counts("recordings", "Recordings and timelines, by fate.", lambda: keeper.counters)
     metrics.pull_counts("storage_changes", "Changes for the database, by fate.", lambda: store.counters)
     metrics.pull_gauge("storage_backlog", "Changes that are not written yet.", lambda: store.backlog)
+    if (space := keeper.writer.space) is not None:
+        metrics.pull_gauge("disk_free_bytes", "Free space for data.", lambda: space.free)
     health.add("storage", keeper.storage_fault, vital=False)
     health.add("disk", keeper.disk_fault, vital=False)
 

@@ -50,6 +50,7 @@ class Exchange:
         self.layer = TransactionLayer(self.timers, config.max_transactions, counters)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0  # loop time
         self._waiting: dict[ClientTransaction, OnResponse] = {}
         self._learned: dict[tuple[str, str], tuple[str, int]] = {}  # way to a peer -> how it sees us (rport)
         self._troubles: dict[str, str] = {}  # flow -> why it failed last
@@ -198,6 +199,7 @@ class Exchange:
         """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _check(self, message: Request | Response, flow: Flow) -> None:
         try:
@@ -227,9 +229,11 @@ class Exchange:
             self.send_raw(data, flow)
         due = self.layer.deadline()
         if self._timer is not None:
-            if due is not None and due >= self._timer.when() and not self._timer.cancelled():
+            if due is not None and due >= self._timer_at:
                 return  # fires early enough, and arms itself again
             self._timer.cancel()
+        # Remembered here: uvloop's handle of what is due at once knows no time.
+        self._timer_at = due or 0.0
         self._timer = self._loop.call_at(due, self._tick) if due is not None else None
 
     def _tick(self) -> None:

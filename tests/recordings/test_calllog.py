@@ -1,7 +1,9 @@
 """Timelines: what is written, what is left out, what a crash leaves, what comes back."""
 
+import errno
 import json
 import logging
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
@@ -191,6 +193,29 @@ def test_a_disk_that_refuses_is_said_once(tmp_path: Path, caplog: pytest.LogCapt
     assert not log.finish()
     assert writer.counters.timelines_failed == 1
     assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
+
+
+def test_lines_wait_for_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, _, writer = start(tmp_path)
+    writer._quiet_s = 0
+    log.event("no_input", count=1)
+    log.flush()
+    real = os.pwrite
+
+    def full(fd: int, data: memoryview, at: int) -> int:
+        if len(data) > 10:
+            return real(fd, data[:10], at)  # a part of it finds room
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pwrite", full)
+        log.event("no_input", count=2)
+        log.flush()
+        log.event("no_input", count=3)
+        assert writer.fault == "No space left on device"
+    assert log.finish() and not writer.fault
+    assert [event.fields["count"] for event in read_timeline(path(tmp_path))] == [1, 2, 3]
+    assert writer.counters.timelines_failed == 0
 
 
 def test_a_cut_last_line_is_forgiven_and_put_right(tmp_path: Path) -> None:

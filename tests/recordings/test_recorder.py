@@ -1,5 +1,6 @@
 """A recording on disk: what is where, in every kind of trouble."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -187,7 +188,9 @@ def test_a_folder_that_cannot_be_written_costs_the_recording_only(
     assert result.error
     assert writer.counters.failed == 1
     alarms = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert len(alarms) == 1 and alarms[0].__dict__["call_id"] == "c1"
+    assert len(alarms) == 1 and writer.fault
+    (said,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert said.__dict__["call_id"] == "c1"
 
 
 def test_never_overwrites(tmp_path: Path, writer: DiskWriter) -> None:
@@ -214,6 +217,35 @@ def test_a_full_disk_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert result.state == "failed" and "No space left" in result.error
     assert len([r for r in caplog.records if r.levelno >= logging.ERROR]) == 1
     assert not tap._inbox
+
+
+def test_a_recording_goes_on_when_there_is_room_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, full = DiskWriter(quiet_s=0), False
+
+    def pwrite(fd: int, data: memoryview, at: int) -> int:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, data, at)
+
+    real = os.pwrite
+    monkeypatch.setattr("os.pwrite", pwrite)
+    tap = recorder(tmp_path, writer)
+    for n in range(450):  # 9 s, of which the disk is full for 3
+        full = 150 <= n < 300
+        tap.received(frame(CALLER, n), 20 * n)
+        tap.flush()
+        assert bool(writer.fault) == full or n in (150, 300)
+    result = tap.finish()
+    assert (result.state, result.duration_ms, result.error) == ("partial", 9000, "")
+    audio, _ = soundfile.read(result.path, dtype="int16")
+    silent = (audio[:, 0] == 0).reshape(-1, 160).all(axis=1)
+    assert len(audio) == 72_000 and 140 <= silent.sum() <= 160  # the rest is there, in its place
+    assert silent[160:240].all() and not silent[:110].any() and not silent[310:].any()
+    errors = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+    assert errors == ["the disk refuses: calls go on unrecorded"]
+    assert "the disk takes recordings again" in [r.getMessage() for r in caplog.records]
 
 
 @pytest.mark.real
