@@ -10,6 +10,7 @@ JOBS ?= 3
 PIP_INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
+LLAMA := $(VENV)/.installed-llama
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint check format bench ci-deps clean
@@ -30,6 +31,12 @@ $(DEV): setup.cfg pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@echo "Installing voicegw and its development tools into $(VENV) (a few minutes the first time)"
 	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@ $(STAMP)
+
+# Only from source: ten minutes. Tests of the language model of our own are left out without it.
+$(LLAMA): $(DEV)
+	@echo "Building llama-cpp-python (some ten minutes)"
+	CMAKE_ARGS="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF" $(PIP_INSTALL) --editable '.[llamacpp]'
+	@touch $@
 
 setup: $(STAMP) ## Prepare .venv with everything `make run` needs
 
@@ -57,6 +64,7 @@ ci-deps: ## Install what the tests drive (Debian): sipp, baresip, flite, recorde
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	    sip-tester baresip flite asterisk-core-sounds-en-wav python3-venv
+	$(MAKE) $(LLAMA)
 
 clean: ## Remove caches and the virtual environment
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,6 +12,7 @@ from dialog.llm.base import Finished, StopReason, Text, ToolCall
 from tests.dialog.llm.server import Answer, LlmServer, Status, Stream
 from tests.dialog.llm.server import serving as llm_serving
 from tests.e2e.server import serving
+from tests.tools import need_module
 
 pytestmark = pytest.mark.real
 
@@ -87,3 +88,27 @@ def test_a_call_with_an_agent_its_tool_and_a_broken_model(tmp_path: Path) -> Non
     told = [str(message["content"]) for message in well.bodies[-1]["messages"]]
     assert any("We are open from nine to five." in text for text in told)
     assert not any("One moment" in text for text in told)
+
+
+def test_a_call_on_a_language_model_of_our_own(tmp_path: Path) -> None:
+    need_module("llama_cpp", "pip install 'voicegw[llamacpp]'")
+    hints = "[I want to book a table, for two people, tomorrow at eight, thank you]"
+    agent = f"agent: desk\ninstructions: You are a phone agent.\ngreeting: Hello.\nhints: {hints}\n"
+    (tmp_path / "desk.yaml").write_text(f"{agent}end_call: false\n")
+    model = Path(__file__).parents[1] / "models" / "dialog.gguf"
+    llm = f'{{"engine": "llamacpp", "model": "{model}", "temperature": 0, "context": 1024}}'
+    with serving(tmp_path, VOICEGW_FLOWS='["desk.yaml"]', VOICEGW_LLM=llm) as server:
+        lines = ("I want to book a table", "for two people", "tomorrow at eight")
+        say = [word for line in lines for word in ("--say", line)]
+        done = server.command("call", server.uri, "--from", "anna", *say)
+        assert done.returncode == 0, done
+        server.settled()
+        turns = [(turn["role"], turn["heard"]) for turn in server.call_from("anna")["turns"]]
+    assert turns[1:] == [
+        ("caller", "i want to book a table"),
+        ("bot", "For how many people?"),
+        ("caller", "for two people"),
+        ("bot", "At what time?"),
+        ("caller", "tomorrow at eight"),
+        ("bot", "Done. A table for two tomorrow at eight."),
+    ]
