@@ -211,7 +211,8 @@ class Config:
     """Voice activity detection."""
     llm: Engine | None = _no_engine("llm", "openai")
     """Language model, for the agents among `flows`: openai (and what speaks its protocol), anthropic,
-    llamacpp, or a dotted module name, with its options. A list names several: each takes over when those before it fail."""
+    llamacpp, or a dotted module name, with its options. A list names several: each takes over when those
+    before it fail."""
     fallback: FallbackSettings = FallbackSettings()
     turn: TurnPolicy = TurnPolicy()
     session: SessionConfig = field(default_factory=SessionConfig, metadata={"omit": ("policy",)})
