@@ -91,6 +91,8 @@ class DnsConfig:
     """Name servers to ask, with a port if it is not 53: "10.0.0.2", "10.0.0.2:5353". Empty: the system's."""
     timeout_s: float = 2.0
     """For one question; then it counts as unanswered."""
+    failover_s: float = 4.0
+    """How long a call waits for a sign of life, if there is another server to ask."""
     dead_s: float = 60.0
     """How long a server that did not answer stands behind the others."""
 

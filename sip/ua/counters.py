@@ -37,6 +37,8 @@ class SipCounters:
     """Messages that a socket or a broken connection did not take."""
     tls_failed: int = 0
     """TLS handshakes that came to nothing: a certificate not believed, no version in common."""
+    failovers: int = 0
+    """Calls that went to another server of the same name, since one did not answer or was overloaded."""
     errors: int = 0
     """Tasks of the user agent that failed: bugs. The log has each."""
     calls_in: int = 0

@@ -17,6 +17,7 @@ from sip.ua import sessiontimer
 from sip.ua.branches import Branches
 from sip.ua.digest import Credentials
 from sip.ua.exchange import CHALLENGES, authorized
+from sip.ua.failover import GivenUp, first_to_answer
 from sip.ua.flow import Flow
 from sip.ua.grammar import SipUri
 from sip.ua.invite import InviteForm, trunk_of
@@ -55,6 +56,8 @@ class OutgoingInvite:
         self._call, self._on_progress, self._moved = call, on_progress, moved
         self._trunk = trunk_of(stack, call.trunk, self._target)
         self._branches = Branches(self)
+        self._given_up = GivenUp(stack, call_id)
+        self._patience: asyncio.Timeout | None = None
         self._redirects = Redirects(stack.config, self._target)
         self._final: asyncio.Future[Response | None] = asyncio.get_running_loop().create_future()
         self._transaction: ClientTransaction | None = None
@@ -111,18 +114,13 @@ class OutgoingInvite:
             self._trunk = trunk_after(self.stack.trunks, self._trunk, waiting[0])
 
     async def _try(self) -> Response:
-        flow = await self._way()
-        self.stack.hold(flow)
-        try:
-            return await self._invite(self._open_leg(flow), flow)
-        finally:
-            self.stack.release(flow)
+        return await first_to_answer(self.stack, await self._ways(), self._invite)
 
-    async def _way(self) -> Flow:
+    async def _ways(self) -> list[Flow]:
         hop = self._trunk.hop if self._trunk is not None else self._target
         transport = self._trunk.transport if self._trunk is not None else None
         try:
-            return await self.stack.resolver.resolve(hop, transport)
+            return await self.stack.resolver.ways(hop, transport)
         except RemoteProtocolError as e:
             raise CallFailed(e.status, str(e)) from e
         except OSError as e:
@@ -143,12 +141,12 @@ class OutgoingInvite:
             raise CallFailed(e.status, str(e)) from e
         return self.leg
 
-    async def _invite(self, leg: RtpLeg, flow: Flow) -> Response:
-        """The final response of one address, challenges answered."""
-        sdp = leg.offer()
+    async def _invite(self, flow: Flow, patience_s: float | None) -> Response:
+        """The final response of one server, challenges answered. Raises CallFailed."""
+        sdp = self._open_leg(flow).offer()
         request = self._form.request(self._target, self._trunk, flow, sdp)
         for _ in range(CHALLENGES):
-            response = await self._send(request, flow)
+            response = await self._send(request, flow, patience_s)
             retry: Request | None = None
             if response.status in (401, 407) and self.credentials is not None:
                 again = self._form.request(self._target, self._trunk, flow, sdp)
@@ -159,20 +157,30 @@ class OutgoingInvite:
             if retry is None:
                 return response
             request = retry
-        return await self._send(request, flow)
+        return await self._send(request, flow, patience_s)
 
-    async def _send(self, request: Request, flow: Flow) -> Response:
+    async def _send(self, request: Request, flow: Flow, patience_s: float | None) -> Response:
         self._final = asyncio.get_running_loop().create_future()
-        self._transaction = self.stack.exchange.send(request, flow, self._on_response)
-        response = await self._final
+        self._transaction = transaction = self.stack.exchange.send(
+            request, flow, lambda response, flow: self._on_response(transaction, response, flow)
+        )
+        try:
+            async with asyncio.timeout(patience_s) as self._patience:
+                response = await self._final
+        except TimeoutError:
+            raise CallFailed(0, f"no sign of life from {flow} within {patience_s:g} s") from None
+        finally:
+            self._patience = None
         if response is None:
             raise CallFailed(0, self.stack.exchange.trouble(flow))
         return response
 
     # Responses
 
-    def _on_response(self, response: Response | None, flow: Flow) -> None:
-        if response is not None and response.status < 200:
+    def _on_response(self, transaction: ClientTransaction, response: Response | None, flow: Flow) -> None:
+        if transaction is not self._transaction:
+            self._given_up.receive(transaction, response, flow, self._trunk)
+        elif response is not None and response.status < 200:
             self._provisional(response, flow)
         elif response is not None and response.status < 300:
             self._success(response, flow)
@@ -184,6 +192,8 @@ class OutgoingInvite:
             assert self._transaction is not None
             self.stack.exchange.cancel(self._transaction)  # 9.1: now is the time
             return
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(None)  # it lives
         if self._final.done() or not self._branches.in_order(self._sent(), response, flow):
             return
         if response.status == 100:
