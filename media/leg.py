@@ -9,7 +9,7 @@ packet time earlier (media/metronome.py), so that a decision taken on a frame is
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dialog.types import Transfer
 from media.frames import AudioFormat, AudioFrame
@@ -79,6 +79,14 @@ class LegSink(Protocol):
 
     def on_closed(self, cause: HangupCause) -> None:
         """The call is over. Exactly once, and last."""
+
+
+@runtime_checkable
+class HandsOver(Protocol):
+    """A leg whose carrier carries out a whole transfer order: it calls the target itself, tells it the
+    summary, plays the music, and brings the caller back."""
+
+    hands_over: bool
 
 
 class CallLeg(Protocol):

@@ -15,7 +15,7 @@ from dialog.types import Transfer, TransferFailed, TransferMode
 from media.callconfig import Engines, TransferConfig, TransferHow
 from media.company import Company, Party, Role
 from media.errors import MediaError, TransferError, TransferRefused, Unsupported
-from media.leg import CallInfo, CallLeg, HangupCause
+from media.leg import CallInfo, CallLeg, HandsOver, HangupCause
 from media.music import music
 from media.report import CallReport
 from media.resample import Resampler
@@ -101,6 +101,9 @@ class Switchboard:
         `say_aloud` says something to everybody in the call.
         """
         how = self._config.how
+        if isinstance(self._leg, HandsOver) and self._leg.hands_over:
+            await self._leg.transfer(order)
+            return False
         if order.mode is TransferMode.BLIND and how is not TransferHow.BRIDGE:
             try:
                 await self._leg.transfer(order)

@@ -16,8 +16,10 @@ from typing import Self
 
 from dialog.agent.engine import AgentParts
 from dialog.agent.spec import AgentSpec
+from dialog.types import DialogEngine
 from media.errors import MediaError, ProviderError
 from media.fallback.recorded import RecordedVoice
+from media.leg import CallInfo
 from media.metronome import Metronome
 from media.stt.base import SpeechToText
 from media.tasks import task_scope
@@ -52,6 +54,7 @@ from voicegw.server import HttpServer, WebParts
 from voicegw.stall import StallWatch
 from voicegw.storage.engine import StorageError, database_url
 from voicegw.storage.reader import CallReader
+from voicegw.switch import Switch
 from voicegw.watch import watch_callbacks, watch_ears, watch_keeper, watch_sip, watch_stalls, watch_ticker
 
 log = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ class App:
         self.metrics = Metrics()
         self.calls: CallManager
         self.sip: SipEndpoint
+        self.switch: Switch | None = None
         self.dialer: Dialer
         self._dialler = LiveDialler()  # for calls in progress
         self.carriers: Carriers
@@ -96,6 +100,8 @@ class App:
     async def drain(self) -> None:
         """Take no more calls and bring those in progress to their end."""
         self.sip.draining = True
+        if self.switch is not None:
+            self.switch.edge.draining = True
         self.dialer.drain()
         log.info("draining", extra={"calls": len(self.calls.live), "limit_s": self._config.drain.limit_s})
         await self.calls.drain(self._config.drain.limit_s, self._config.drain.goodbye_s)
@@ -104,14 +110,18 @@ class App:
         config = self._config
         data = _data_folder(config.data_dir)
         keeper = await self._keeper(data)
-        voice = await self._voice()
+        voice = MeasuredVoice(await self._voice(), self.metrics)
         ears = await self._ears()
         agents = await self._agents()
+        router = Router(config.routing, self._flows)
+        if config.freeswitch.enabled:
+            self.switch = Switch(config.freeswitch, data, keeper.writer, voice)
+            router = self.switch.router(router)
         parts = CallParts(
-            Router(config.routing, self._flows),
+            router,
             {name: self._dialog(flow, agents) for name, flow in self._flows.items()},
             ears,
-            MeasuredVoice(voice, self.metrics),
+            voice,
             maker("vad", config.vad),
             replace(config.session, policy=config.turn),
             self._dialler,
@@ -169,7 +179,11 @@ class App:
         return agents
 
     def _dialog(self, flow: Conversation, agents: AgentParts | None) -> NewDialog:
-        return lambda call: new_dialog(flow, self._config, call, agents)
+        def new(call: CallInfo) -> DialogEngine:
+            engine = new_dialog(flow, self._config, call, agents)
+            return engine if self.switch is None else self.switch.dialog(call, engine)
+
+        return new
 
     async def _listen(self, health: Health, archive: Archive, keeper: CallKeeper) -> None:
         """Open the doors."""
@@ -179,9 +193,14 @@ class App:
         self._stack.push_async_callback(self.carriers.close)
         self.carriers.watch(self.metrics)
         await self._bind()
+        if self.switch is not None:
+            await self.switch.start(self.calls.on_call, self.sip_uri)
         await self._outbound()
         self._stack.push_async_callback(self.sip.close)
         self._softphone = await self._browser(metronome, keeper)
+        if self.switch is not None:
+            self.switch.watch(self.metrics, health)
+            self._stack.push_async_callback(self.switch.edge.close)
         self._stack.push_async_callback(self.calls.stop)
         if isinstance(self.sip, UserAgent):
             watch_sip(self.sip, self.metrics, health)
@@ -222,7 +241,8 @@ class App:
 
     def _ways(self) -> dict[str, WayOut]:
         """What can place calls, by the names that `outbound.routes` uses."""
-        return {"sip": self.sip, **self.carriers.ways}
+        switch = self.switch.ways if self.switch is not None else {}
+        return {"sip": self.sip, **self.carriers.ways, **switch}
 
     async def _outbound(self) -> None:
         """What places calls, and tells of them. Raises StartError for routes that lead nowhere."""
@@ -241,7 +261,7 @@ class App:
         """Start SIP. Raises StartError if the port is taken."""
         sip = self._config.sip
         try:
-            await self.sip.start(self.calls.on_call)
+            await self.sip.start(self.switch.edge.on_sip_call if self.switch else self.calls.on_call)
         except OSError as error:
             section, port = ("sip.tls", sip.tls.port) if "TLS" in str(error) else ("sip", sip.port)
             raise StartError(f"sip: {_no_listener(error, section, sip.host, port)}") from error

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from media.stt.base import SpeechToText
+from sip.freeswitch import FreeswitchEdge
 from sip.ua.agent import UserAgent
 from sip.ua.registration import RegistrationStatus
 from voicegw.callbacks import Callbacks
@@ -86,6 +87,23 @@ def watch_sip(sip: UserAgent, metrics: Metrics, health: Health) -> None:
         )
         if trouble := tls.fault(utc().timestamp()):
             log.warning("sip certificate", extra={"error": trouble})
+
+
+def watch_freeswitch(edge: FreeswitchEdge, metrics: Metrics, health: Health) -> None:
+    """The FreeSWITCH in front. Without its event socket no call comes from there; others still do."""
+    counters, calls = edge.counters, edge.calls
+    metrics.pull_counts("esl", "What was met on FreeSWITCH's event socket.", lambda: counters)
+    metrics.pull_counts("esl_wire", "Messages of FreeSWITCH's event socket.", lambda: counters.wire)
+    metrics.pull_counts("esl_seconds", "Time until replies came, summed.", lambda: counters, kind=float)
+    metrics.pull_counts("freeswitch_repairs", "What was put right.", lambda: calls.counters)
+    references = calls.references.counters
+    metrics.pull_counts("freeswitch_references", "SIP calls with a reference.", lambda: references)
+    metrics.pull_gauge("freeswitch_calls", "Calls of FreeSWITCH now.", lambda: len(calls.legs))
+    waiting = edge.handover.queues
+    metrics.pull_gauge("freeswitch_queued", "Callers in queues.", lambda: sum(waiting.lengths.values()))
+    depth = edge.client.router
+    metrics.pull_gauge("esl_queue_depth", "Events that wait for their reader.", lambda: depth.depth)
+    health.add("freeswitch", edge.fault, vital=False)
 
 
 def watch_callbacks(callbacks: Callbacks, metrics: Metrics) -> None:

@@ -53,6 +53,7 @@ class FlowEngine:
         }
         self._state = State(flow.start, dict(self._initial))
         self._before = self._state.snapshot()
+        self._restored = False  # `greet` then goes on instead of beginning
         self._domain = Domain(flow.name, flow.language, self._ears.all_hints)
 
     @property
@@ -87,8 +88,10 @@ class FlowEngine:
         return self._state.dump(self.flow)
 
     def restore(self, data: Mapping[str, object]) -> None:
-        """Go on where `dump` was made. Raises FlowRunError if it does not fit this flow."""
+        """Go on where `dump` was made: `greet` then asks the last question again. Raises FlowRunError if it
+        does not fit this flow."""
         self._state = load_state(self.flow, data)
+        self._restored = True
         self._before = self._state.snapshot()
 
     def _turn(self, turn: DialogInput | None) -> list[Act]:
@@ -98,7 +101,9 @@ class FlowEngine:
         self._before = self._state.snapshot()
         walk = Walk(self.flow, self._ears, self._state, self._initial, self._clock())
         try:
-            if turn is None:
+            if turn is None and self._restored:
+                walk.ask_again()
+            elif turn is None:
                 walk.go(self.flow.start)
             else:
                 walk.answer(turn)

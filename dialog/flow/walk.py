@@ -166,6 +166,13 @@ class Walk:
         else:
             self._end(self._flow.texts.transfer_failed, "transfer_failed")
 
+    def ask_again(self) -> None:
+        """Go on where the conversation stands: after an interruption of the call itself."""
+        if isinstance(self._node, Ask | Menu) and self._state.question:
+            self.plan.say(self._state.question)
+        else:
+            self.go(self._state.node)
+
     # Through the nodes
 
     def go(self, target: str) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 from sip.esl import commands
 from sip.esl.channels import EventQueue, Follower
 from sip.esl.counters import EslCounters
-from sip.esl.errors import ChannelGone
+from sip.esl.errors import ChannelGone, CommandRefused
 from sip.esl.messages import Event, Reply
 
 GONE = frozenset({"CHANNEL_HANGUP", "CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY"})
@@ -31,7 +31,7 @@ class Channel(Follower):
     """A call leg. Ends once: `ended` is then done, with the hang-up event; waiting commands are told."""
 
     def __init__(self, channel_uuid: str, sender: Sender, counters: EslCounters) -> None:
-        self.uuid, self._sender = channel_uuid, sender
+        self.uuid, self.sender = channel_uuid, sender
         self.events = EventQueue(counters)
         self.ended: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         self.hung_up = asyncio.Event()  # earlier than `ended`: figures are not there yet
@@ -97,29 +97,36 @@ class Channel(Follower):
         """Queue an application; returns when FreeSWITCH has taken it. Raises EslError."""
         await self._send(*commands.execute(application, argument, job=str(uuid.uuid4())))
 
-    async def execute(self, application: str, argument: str = "", timeout_s: float = EXECUTE_S) -> Event:
-        """Run an application to its end; its CHANNEL_EXECUTE_COMPLETE. Raises ChannelGone when the call ends
-        first, TimeoutError, EslError."""
+    async def execute(
+        self, application: str, argument: str = "", timeout_s: float = EXECUTE_S, *, lock: bool = True
+    ) -> Event:
+        """Run an application to its end; its CHANNEL_EXECUTE_COMPLETE. Without `lock` others may run inside
+        it. Raises ChannelGone when the call ends first, TimeoutError, EslError."""
         job = str(uuid.uuid4())
         done: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         done.add_done_callback(_retrieve)
         self._jobs[job] = done
         try:
-            await self._send(*commands.execute(application, argument, job=job))
+            await self._send(*commands.execute(application, argument, job=job, lock=lock))
             async with asyncio.timeout(timeout_s):
                 return await done
         finally:
             del self._jobs[job]
 
     async def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
-        """Hang up. What has ended already is no error. Raises EslError where nothing could be sent."""
-        if self.is_up:
-            await self._send(commands.hangup(cause))
+        """Hang up at once, whatever the channel is doing. What has ended already is no error. Raises EslError
+        where nothing could be sent."""
+        if not self.is_up:
+            return
+        try:
+            await self.sender.demand(f"api uuid_kill {commands.word(self.uuid)} {commands.name(cause)}")
+        except CommandRefused:
+            pass  # it has just ended
 
     async def _send(self, headers: Mapping[str, str], body: str = "") -> None:
         if not self.is_up:
             raise ChannelGone(self.cause or "gone")
-        await self._sender.demand(f"sendmsg {commands.word(self.uuid)}", headers, body)
+        await self.sender.demand(f"sendmsg {commands.word(self.uuid)}", headers, body)
 
 
 def _retrieve(future: "asyncio.Future[Event]") -> None:

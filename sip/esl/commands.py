@@ -53,23 +53,20 @@ def variables(values: Mapping[str, str]) -> str:
     return "{" + ",".join(parts) + "}" if parts else ""
 
 
-def execute(application: str, argument: str = "", *, job: str, loops: int = 1) -> tuple[dict[str, str], str]:
+def execute(
+    application: str, argument: str = "", *, job: str, lock: bool = True
+) -> tuple[dict[str, str], str]:
     """Headers and body of a `sendmsg` that runs an application after those before it. `job` comes back as
-    Application-UUID. Without ``event-lock`` the second would start inside the first. The argument travels as
-    the body: there it may hold what it likes."""
+    Application-UUID. With `lock` whatever comes next waits until it is done; without, the next application
+    starts inside it (as music during a bridge should). The argument travels as the body: there it may hold
+    what it likes."""
     headers = {
         "call-command": "execute",
         "execute-app-name": name(application),
         "event-uuid": job,
-        "event-lock": "true",
     }
-    if loops > 1:
-        headers["loops"] = str(loops)
+    if lock:
+        headers["event-lock"] = "true"
     if argument:
         headers["content-type"] = "text/plain"
     return headers, argument
-
-
-def hangup(cause: str) -> dict[str, str]:
-    """Headers of a `sendmsg` that hangs up."""
-    return {"call-command": "hangup", "hangup-cause": name(cause)}

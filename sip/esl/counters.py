@@ -22,14 +22,3 @@ class EslCounters:
     sessions: int = 0  # calls that FreeSWITCH brought us
     turned_away: int = 0  # of these, sent on in the dialplan
     vanished: int = 0  # channels that were gone after a reconnect
-
-    def flat(self) -> dict[str, int]:
-        """Whole numbers, for metrics."""
-        wire = self.wire
-        return {
-            "events": wire.events,
-            "replies": wire.replies,
-            "bad_messages": wire.bad + wire.oversized,
-            "stray_replies": wire.stray,
-            **{name: value for name in self.__slots__ if isinstance(value := getattr(self, name), int)},
-        }

@@ -7,6 +7,7 @@ once and never raises. Nothing that FreeSWITCH says can end the reading without 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from sip.errors import RemoteProtocolError
 from sip.esl.counters import EslCounters
@@ -43,8 +44,7 @@ class EslLink(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
         if self._on_made is not None:
             self._on_made(self)
 

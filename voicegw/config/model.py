@@ -19,6 +19,7 @@ from media.fallback.config import EarsFallback, VoiceFallback
 from media.providers import Kind, load
 from recordings.calllog import Config as TimelineConfig
 from recordings.recorder import Config as RecordingConfig
+from sip.freeswitch.config import FreeswitchConfig
 from sip.rtpmedia import RtpConfig
 from sip.ua.config import SipConfig
 from sip.webrtc.config import WebRtcConfig
@@ -201,6 +202,7 @@ class Config:
     http: HttpConfig = HttpConfig()
     webrtc: WebRtcConfig = WebRtcConfig()
     routing: Routing = field(default_factory=Routing)
+    freeswitch: FreeswitchConfig = FreeswitchConfig()
     outbound: OutboundConfig = field(default_factory=OutboundConfig)
     carriers: CarriersConfig = CarriersConfig()
     stt: Engine = _engine("stt", "pocketsphinx")

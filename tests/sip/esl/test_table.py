@@ -4,13 +4,14 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import process_time
 from typing import Any
 
 import pytest
+import uvloop
 
 from media.tasks import task_scope
 from sip.errors import LocalProtocolError
@@ -44,7 +45,13 @@ def with_client(test: Test, **config: Any) -> None:
                 await client.connected.wait()
                 await test(switch, client)
 
-    asyncio.run(main())
+    run(main())
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """On the loop that the server runs on."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -102,7 +109,7 @@ def test_04_refusal_by_the_acl_is_said() -> None:
                 with pytest.raises(NotConnected, match="ACL"):
                     await client.api("status")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_05_a_server_that_accepts_and_says_nothing_is_given_up() -> None:
@@ -114,7 +121,7 @@ def test_05_a_server_that_accepts_and_says_nothing_is_given_up() -> None:
                 switch.greets = True
                 await asyncio.wait_for(client.connected.wait(), 5)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_06_an_event_costs_little() -> None:
@@ -229,7 +236,7 @@ def test_13_the_server_stops_with_calls_up() -> None:
             await until(lambda: switch.exits)
             assert fake.up and switch.exits == [(fake.uuid, True)]  # its dialplan goes on
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_14_a_header_of_70_kb_is_taken() -> None:
@@ -361,7 +368,7 @@ def test_23_waiting_for_the_hang_up_works() -> None:
             assert ended == ["ORIGINATOR_CANCEL"]
             await server.close()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_24_a_reply_that_nobody_asked_for_is_counted() -> None:
@@ -408,7 +415,7 @@ def test_a_wrong_password_is_said_and_tried_slowly() -> None:
             with pytest.raises(NotConnected):
                 await client.api("status")
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_user_with_limited_rights_can_log_in() -> None:
@@ -451,7 +458,7 @@ def test_queues_keep_what_is_vital() -> None:
         assert [e.name async for e in queue] == ["CODEC", "CODEC", "DTMF", "CHANNEL_HANGUP"]
         assert counters.dropped == 2
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_full_server_lets_the_dialplan_go_on_but_not_too_early() -> None:
@@ -472,7 +479,7 @@ def test_a_full_server_lets_the_dialplan_go_on_but_not_too_early() -> None:
             assert switch.exits[0][1] and loop.time() - began >= 0.25 and not called
             await server.close()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_call_whose_socket_is_lost_is_adopted() -> None:
@@ -494,4 +501,4 @@ def test_a_call_whose_socket_is_lost_is_adopted() -> None:
             assert adopted[0].uuid == fake.uuid and adopted[0].is_up
             await server.close()
 
-    asyncio.run(main())
+    run(main())

@@ -1,0 +1,191 @@
+"""The calls of a FreeSWITCH: getting a channel's audio to us, and what is alive."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dialog.types import Transfer
+from media.leg import CallInfo, CallLeg
+from media.tasks import Start
+from sip.endpoint import IncomingCall
+from sip.errors import CallFailed, LocalProtocolError
+from sip.esl import commands
+from sip.esl.channel import Channel
+from sip.esl.client import EslClient
+from sip.esl.errors import ChannelGone, EslError
+from sip.esl.messages import Event
+from sip.esl.server import EslSession
+from sip.freeswitch.causes import failure_of
+from sip.freeswitch.config import FreeswitchConfig
+from sip.freeswitch.figures import sip_status_of
+from sip.freeswitch.leg import FreeswitchLeg, MediaLeg
+from sip.freeswitch.references import HEADER, References
+
+log = logging.getLogger(__name__)
+
+MEDIA_S = 5.0  # for FreeSWITCH's call to our SIP endpoint; 30 ms as a rule
+CALL_VARIABLE = "voicegw_call"  # on a channel: the id of our call, by which a restarted server knows it
+
+
+@dataclass(slots=True)
+class CallCounters:
+    """What was put right."""
+
+    adopted: int = 0  # calls whose socket was lost, held on over the other connection
+    picked_up: int = 0  # channels without a session that got one
+    killed: int = 0  # channels that nobody can pick up
+    ghosts: int = 0  # sessions whose channel was gone
+    failed_media: int = 0  # calls whose audio never came
+
+
+class FreeswitchCalls:
+    """Of one edge."""
+
+    def __init__(self, config: FreeswitchConfig, client: EslClient) -> None:
+        self.config, self._client = config, client
+        self.references = References()
+        self.counters = CallCounters()
+        self.legs: dict[str, FreeswitchLeg] = {}  # by channel
+        self.channels: dict[str, Channel] = {}  # that a session or a transfer has in hand
+        self.placed: dict[str, asyncio.Future[EslSession]] = {}  # by channel: calls that are being placed
+        self.hand_over: Callable[[FreeswitchLeg, Transfer], Awaitable[None]] = _nobody
+        self.on_ended: Callable[[str], None] = lambda call_id: None
+        """Told the id of each call that is over."""
+        self.media_address = ""
+        self.socket_port = 0
+        self.start: Start
+
+    def begin(self, start: Start, media_address: str, socket_port: int) -> None:
+        """Before the first call."""
+        self.start, self.media_address, self.socket_port = start, media_address, socket_port
+
+    @property
+    def socket(self) -> str:
+        """Argument of the `socket` application that brings a channel to us."""
+        return f"{self.config.socket_host}:{self.socket_port} async full"
+
+    async def connect(self, channel: Channel, info: CallInfo) -> FreeswitchLeg:
+        """Get a channel's audio to us, which answers it; the leg. Raises CallFailed."""
+        self.channels[channel.uuid] = channel
+        try:
+            media = await self.media(channel)
+        except EslError as error:
+            self.counters.failed_media += 1
+            raise CallFailed(500, str(error)) from error
+        finally:
+            self.channels.pop(channel.uuid, None)
+        leg = FreeswitchLeg(info, channel, media, self.hand_over)
+        self.legs[channel.uuid] = leg
+        self.start(self._live(leg), "freeswitch call")
+        return leg
+
+    async def _live(self, leg: FreeswitchLeg) -> None:
+        try:
+            await leg.watch()
+        finally:
+            self.legs.pop(leg.channel.uuid, None)
+            self.on_ended(leg.info.call_id)
+
+    async def media(self, channel: Channel, **variables: str) -> MediaLeg:
+        """Let a channel call our SIP endpoint. Raises CallFailed, EslError."""
+        config = self.config
+        with self.references.issued() as (reference, arrival):
+            values = {
+                f"sip_h_{HEADER}": reference,
+                "absolute_codec_string": ",".join(config.codecs),
+                "leg_timeout": str(round(MEDIA_S)),
+                "media_timeout_audio": str(round(config.media_timeout_s * 1000)),
+                **variables,
+            }
+            target = f"sofia/{commands.name(config.profile)}/bot@{self.media_address}"
+            bridge = asyncio.ensure_future(
+                channel.execute("bridge", commands.variables(values) + target, lock=False)
+            )
+            try:
+                return await self._answered(channel, bridge, arrival)
+            finally:
+                bridge.add_done_callback(_retrieve)
+
+    async def _answered(
+        self,
+        channel: Channel,
+        bridge: "asyncio.Future[Event]",
+        arrival: "asyncio.Future[IncomingCall]",
+    ) -> MediaLeg:
+        try:
+            async with asyncio.timeout(MEDIA_S):
+                ends: set[asyncio.Future[Any]] = {bridge, arrival}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                if not arrival.done():
+                    raise self._why(channel, bridge)
+                answering = asyncio.ensure_future(arrival.result().answer())
+                try:
+                    ends = {bridge, answering}
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                    if not answering.done():
+                        raise self._why(channel, bridge)
+                finally:
+                    answering.cancel()
+                return _media_leg(answering.result())
+        except TimeoutError:
+            self.counters.failed_media += 1
+            raise CallFailed(504, "FreeSWITCH did not call our SIP endpoint") from None
+
+    def _why(self, channel: Channel, bridge: "asyncio.Future[Event]") -> CallFailed:
+        """Why the bridge to us ended before it was one."""
+        error = bridge.exception()
+        if isinstance(error, ChannelGone):
+            ended = channel.ended.result() if channel.ended.done() else Event({})
+            return failure_of(channel.cause, sip_status_of(ended))
+        self.counters.failed_media += 1
+        if error is not None:
+            return CallFailed(500, str(error))
+        event = bridge.result()
+        reason = event.get("variable_originate_disposition") or "no reason given"
+        log.error("FreeSWITCH cannot reach our SIP endpoint", extra={"reason": reason})
+        return CallFailed(500, f"FreeSWITCH cannot reach our SIP endpoint: {reason}")
+
+    async def record(self, channel: Channel, info: CallInfo) -> None:
+        """FreeSWITCH's own recording, where it is wanted. What fails is logged: ours goes on."""
+        folder = self.config.record_folder
+        if not folder:
+            return
+        values = "RECORD_STEREO=true;RECORD_MIN_SEC=0"
+        path = f"{folder.rstrip('/')}/{info.call_id}.wav"
+        try:
+            await self._client.demand(f"api uuid_setvar_multi {channel.uuid} {values}")
+            await self._client.demand(f"api uuid_record {channel.uuid} start {commands.word(path)}")
+        except (EslError, LocalProtocolError) as error:
+            log.warning("FreeSWITCH does not record", extra={"call_id": info.call_id, "error": str(error)})
+
+    def adopt(self, channel: Channel) -> None:
+        """A call's own socket was lost: hold on to it over the other connection."""
+        self.counters.adopted += 1
+        log.warning("event socket of a call lost", extra={"channel": channel.uuid})
+        channel.sender = self._client
+        self._client.router.channels[channel.uuid] = channel
+        channel.ended.add_done_callback(lambda _: self._client.router.channels.pop(channel.uuid, None))
+        if self._client.connected.is_set():
+            self.start(self._check(channel), "freeswitch adopted call")
+
+    async def _check(self, channel: Channel) -> None:
+        try:
+            if not await self._client.exists(channel.uuid):
+                channel.lost("LOST")
+        except EslError:
+            pass  # the connection is lost too: after the next one all channels are looked for
+
+
+async def _nobody(leg: FreeswitchLeg, order: Transfer) -> None:
+    raise AssertionError("no handover")
+
+
+def _media_leg(leg: CallLeg) -> MediaLeg:
+    return leg  # type: ignore[return-value]
+
+
+def _retrieve(bridge: "asyncio.Future[Event]") -> None:
+    if not bridge.cancelled():
+        bridge.exception()  # the end of the bridge is the end of the call, which is told elsewhere

@@ -1,0 +1,224 @@
+"""One call that FreeSWITCH has: our media leg, with FreeSWITCH's channel as its signalling.
+
+It stands between the RTP leg and the call's session in both directions: the session sees one leg, whose end
+is the end of FreeSWITCH's channel, not of the SIP call that brings the audio.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from dialog.types import Transfer
+from media.frames import AudioFormat, AudioFrame
+from media.leg import CallInfo, CallLeg, HangupCause, LegSink
+from sip.errors import LocalProtocolError
+from sip.esl.channel import Channel
+from sip.esl.errors import EslError
+from sip.freeswitch.causes import cause_of, name_of
+from sip.freeswitch.figures import HasFields, SwitchStats, figures_of
+
+log = logging.getLogger(__name__)
+
+FIGURES_S = 1.0  # from the hang-up to CHANNEL_HANGUP_COMPLETE: 20 ms as a rule
+MEDIA_GONE_S = 0.5  # a channel that is not over this long after its media is hung up
+
+
+class MediaLeg(CallLeg, Protocol):
+    """The SIP call that brings the audio: an `sip.rtpleg.RtpLeg`."""
+
+    @property
+    def stats(self) -> HasFields:
+        """Figures of its media."""
+
+    def quality(self) -> CallQuality:
+        """How good its audio is."""
+
+    def info_dtmf(self, digit: str) -> None:
+        """A key that came by another way than RTP; what RTP brings too counts once."""
+
+
+class FreeswitchLeg:
+    """Implements `media.leg.CallLeg`, and is the media leg's sink."""
+
+    lead_ms = 0
+    hands_over = True
+
+    def __init__(
+        self,
+        info: CallInfo,
+        channel: Channel,
+        media: MediaLeg,
+        transfer: "Callable[[FreeswitchLeg, Transfer], Awaitable[None]]",
+    ) -> None:
+        self.info, self.channel, self._media = info, channel, media
+        self.stats = SwitchStats(media.stats)
+        self.handing_over = False  # the end of our media is then not the end of the call
+        self._transfer = transfer
+        self._sink: LegSink | None = None
+        self._closed: HangupCause | None = None
+        self._cause: HangupCause | None = None  # with which we hang up
+        self._said: deque[bytes] = deque()  # frames of `say`
+        self._speaking: asyncio.Event | None = None
+        self._media_gone = asyncio.Event()
+        self._media_cause = HangupCause.NORMAL
+
+    # CallLeg
+
+    @property
+    def format(self) -> AudioFormat:
+        """Rate and packet time of frames in both directions."""
+        return self._media.format
+
+    @property
+    def media(self) -> MediaLeg:
+        """What brings the audio."""
+        return self._media
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session was told that the call is over."""
+        return self._closed is not None
+
+    def start(self, sink: LegSink) -> None:
+        """Report to `sink` from now on."""
+        if self._sink is not None:
+            raise LocalProtocolError("the leg was started before")
+        self._sink = sink
+        self._media.start(self)
+
+    @property
+    def flows(self) -> bool:
+        """Whether audio of the far end has come."""
+        return self._media.flows
+
+    def send(self, frame: AudioFrame) -> None:
+        """Send one frame at the next tick."""
+        self._media.send(frame)
+
+    def quality(self) -> CallQuality:
+        """How good the audio between FreeSWITCH and us is; the caller's side is in `stats` at the end."""
+        return self._media.quality()
+
+    def clear(self) -> None:
+        """Forget frames that wait for their tick."""
+        self._media.clear()
+
+    def send_dtmf(self, digits: str) -> None:
+        """Press keys: FreeSWITCH passes them on to the caller."""
+        self._media.send_dtmf(digits)
+
+    async def hangup(self, cause: HangupCause) -> None:
+        """End the call: FreeSWITCH hangs up the caller, which ends our media too."""
+        if self._closed is not None or self._cause is not None:
+            return
+        self._cause = cause
+        try:
+            await self.channel.hangup(name_of(cause))
+        except EslError as error:
+            log.warning("cannot hang up over the event socket", extra=self._extra(error=str(error)))
+            await self._media.hangup(cause)  # FreeSWITCH's dialplan goes on
+
+    async def transfer(self, order: Transfer) -> None:
+        """Hand the caller over. Raises TransferError (he is still here) and Unsupported."""
+        await self._transfer(self, order)
+
+    # The call's life; runs as a task from the answer on
+
+    async def watch(self) -> None:
+        """Until the call is over: keys that FreeSWITCH reports, its end, its figures."""
+        events = asyncio.ensure_future(self._keys())
+        gone = asyncio.ensure_future(self._media_gone.wait())
+        try:
+            ends: set[asyncio.Future[Any]] = {self.channel.ended, gone}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not self.channel.ended.done():
+                await self._without_media()
+            if self.channel.ended.done() and not self.channel.ended.cancelled():
+                self.stats.switch = figures_of(self.channel.ended.result())
+        finally:
+            events.cancel()
+            gone.cancel()
+            await self._end()
+
+    async def _keys(self) -> None:
+        """A caller's keys come by RTP; where only FreeSWITCH has seen one (in-band tones, INFO), by it."""
+        async for event in self.channel.events:
+            if event.name == "DTMF" and not self.handing_over:
+                digit = event.get("DTMF-Digit").upper()
+                if digit and digit in "0123456789*#ABCD":
+                    self._media.info_dtmf(digit)
+
+    async def _without_media(self) -> None:
+        """Our audio has ended. Mostly because the caller has hung up; else his channel has nothing left."""
+        try:
+            async with asyncio.timeout(MEDIA_GONE_S):
+                await asyncio.shield(self.channel.ended)
+        except TimeoutError:
+            if self.handing_over or self.channel.hung_up.is_set():
+                return
+            log.warning("media ended before the call", extra=self._extra())
+            await self.hangup(self._media_cause)
+            try:
+                async with asyncio.timeout(FIGURES_S):
+                    await asyncio.shield(self.channel.ended)
+            except TimeoutError:
+                pass
+
+    async def _end(self) -> None:
+        cause = self._cause or cause_of(self.channel.cause) if self.channel.cause else self._media_cause
+        if self.handing_over:
+            cause = HangupCause.NORMAL
+        if self._closed is None:
+            self._closed = cause
+            await self._media.hangup(cause)
+            if self._sink is not None:
+                self._sink.on_closed(cause)
+
+    # LegSink, for the media leg
+
+    def on_audio(self, frame: AudioFrame) -> None:
+        """The caller's next frame."""
+        assert self._sink is not None
+        self._sink.on_audio(frame)
+
+    def on_tick(self) -> None:
+        """The session's turn to send; what is announced comes first."""
+        assert self._sink is not None
+        if self._speaking is None:
+            self._sink.on_tick()
+        elif self._said:
+            self._media.send(AudioFrame(self._said.popleft(), self.format.rate, 0))
+        else:
+            self._speaking.set()
+
+    def on_dtmf(self, digit: str) -> None:
+        """A key of the caller."""
+        assert self._sink is not None
+        self._sink.on_dtmf(digit)
+
+    def on_played(self, pts: int) -> None:
+        """RTP confirms nothing."""
+
+    def on_closed(self, cause: HangupCause) -> None:
+        """The audio has ended; `watch` finds out what that means."""
+        self._media_cause = cause
+        self._media_gone.set()
+
+    # Announcements while the session is silent
+
+    async def say(self, pcm: bytes) -> None:
+        """Play audio of this leg's rate in place of the session's. Returns when it was sent."""
+        size = self.format.size
+        padded = pcm + bytes(-len(pcm) % size)
+        self._said.extend(padded[i : i + size] for i in range(0, len(padded), size))
+        self._speaking = asyncio.Event()
+        try:
+            await self._speaking.wait()
+        finally:
+            self._speaking = None
+            self._said.clear()
+
+    def _extra(self, **more: object) -> dict[str, object]:
+        return {"call_id": self.info.call_id, "channel": self.channel.uuid, **more}

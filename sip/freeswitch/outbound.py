@@ -1,0 +1,154 @@
+"""A call that FreeSWITCH places for us.
+
+originate (a job) ... ringing, early media ... answered -> socket application -> bridge to us -> leg
+                   '- failed: a final state of its own for busy, no answer, rejected, unreachable, ...
+"""
+
+import asyncio
+import logging
+import re
+import uuid
+
+from media.leg import CallInfo, Direction
+from sip.endpoint import CallProgress, OnProgress, OutboundCall
+from sip.errors import CallFailed, LocalProtocolError
+from sip.esl import commands
+from sip.esl.channel import Channel
+from sip.esl.client import EslClient
+from sip.esl.errors import CommandRefused, EslError, NotConnected
+from sip.esl.server import EslSession
+from sip.freeswitch.calls import CALL_VARIABLE, FreeswitchCalls
+from sip.freeswitch.causes import failure_of
+from sip.freeswitch.config import FreeswitchConfig
+from sip.freeswitch.figures import sip_status_of
+from sip.freeswitch.inbound import CARRIER
+from sip.freeswitch.leg import FreeswitchLeg
+
+log = logging.getLogger(__name__)
+
+ANSWER_S = 5.0  # from the answer to the channel's socket; 30 ms as a rule
+MARGIN_S = 5.0  # FreeSWITCH's own ring timer comes first
+_ADDRESS = re.compile(r"(sips?):([A-Za-z0-9+*#._\-]{1,64})@([A-Za-z0-9.\-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?")
+_PROGRESS = {
+    "CHANNEL_PROGRESS": CallProgress.RINGING,
+    "CHANNEL_PROGRESS_MEDIA": CallProgress.EARLY_MEDIA,
+}
+
+
+def dial_string(config: FreeswitchConfig, target: str, gateway: str = "") -> str:
+    """Where FreeSWITCH calls a number or a SIP address. Raises LocalProtocolError for what is neither, or a
+    number without a gateway."""
+    match = _ADDRESS.fullmatch(target.strip())
+    gateway = gateway or config.gateway
+    if match is not None and not gateway:
+        where = f"{match[2]}@{match[3]}{match[4] or ''}"
+        return f"sofia/{commands.name(config.external_profile)}/{where}"
+    user = match[2] if match is not None else target.strip().removeprefix("tel:")
+    if not gateway:
+        raise LocalProtocolError("no gateway: set freeswitch.gateway, or a trunk of the order")
+    return f"sofia/gateway/{commands.name(gateway)}/{commands.number(user)}"
+
+
+class Placing:
+    """One attempt. Use `run` once."""
+
+    def __init__(
+        self,
+        config: FreeswitchConfig,
+        client: EslClient,
+        calls: FreeswitchCalls,
+        call: OutboundCall,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._config, self._client, self._calls, self._call = config, client, calls, call
+        self._on_progress = on_progress or (lambda progress: None)
+        self._uuid = str(uuid.uuid4())
+        self._rang = False
+
+    async def run(self) -> FreeswitchLeg:
+        """The leg once the call is answered. Raises CallFailed; cancelling gives the call up."""
+        answered: asyncio.Future[EslSession] = asyncio.get_running_loop().create_future()
+        self._calls.placed[self._uuid] = answered
+        done = False
+        try:
+            with self._client.channel(self._uuid) as channel:
+                session = await self._answered(channel, answered)
+            self._on_progress(CallProgress.ANSWERED)
+            leg = await self._calls.connect(session.channel, self._info())
+            done = True
+            await self._calls.record(session.channel, leg.info)
+            return leg
+        finally:
+            del self._calls.placed[self._uuid]
+            answered.cancel()
+            if not done:
+                self._calls.start(self._give_up(), "freeswitch cancel")
+
+    async def _answered(self, channel: Channel, answered: "asyncio.Future[EslSession]") -> EslSession:
+        self._on_progress(CallProgress.TRYING)
+        progress = asyncio.ensure_future(self._progress(channel))
+        try:
+            await self._originate()
+            async with asyncio.timeout(ANSWER_S):
+                return await answered
+        except TimeoutError:
+            raise CallFailed(504, "answered, but FreeSWITCH did not bring us the call") from None
+        except CommandRefused as error:
+            ended = channel.ended.result() if channel.ended.done() else None
+            raise failure_of(error.reason, sip_status_of(ended) if ended else 0) from error
+        except (NotConnected, LocalProtocolError) as error:
+            raise CallFailed(0, str(error)) from error
+        except EslError as error:
+            raise CallFailed(500, str(error)) from error
+        finally:
+            progress.cancel()
+
+    async def _originate(self) -> None:
+        call = self._call
+        where = dial_string(self._config, call.target, call.trunk)
+        socket = f"socket:{self._calls.socket}"
+        # The socket again after a moment: the next server, or the same one restarted, picks the call up.
+        plan = f"m:^:{socket}^sleep:2000^{socket}^sleep:4000^{socket}"
+        text = f"{commands.variables(self._variables())}{where} '{plan}' inline"
+        await self._client.job("originate", text, timeout_s=call.ring_timeout_s + MARGIN_S)
+
+    def _variables(self) -> dict[str, str]:
+        call = self._call
+        caller = commands.safe(call.caller, 64)
+        values = {
+            "origination_uuid": self._uuid,
+            "originate_timeout": str(max(1, round(call.ring_timeout_s))),
+            "ignore_early_media": "true",
+            "origination_caller_id_number": caller,
+            "origination_caller_id_name": commands.safe(call.display_name, 64) or caller,
+            "hangup_after_bridge": "false",
+            "voicegw_placed": "true",
+        }
+        if call.call_id:
+            values[CALL_VARIABLE] = call.call_id
+        for name, value in call.headers.items():
+            values[f"sip_h_{commands.name(name)}"] = commands.safe(value)
+        return values
+
+    def _info(self) -> CallInfo:
+        call = self._call
+        user = call.target.removeprefix("sip:").partition("@")[0]
+        return CallInfo(call.call_id, call.caller, user, CARRIER, self._uuid, Direction.OUTBOUND)
+
+    async def _progress(self, channel: Channel) -> None:
+        async for event in channel.events:
+            progress = _PROGRESS.get(event.name)
+            if progress is not None:
+                self._on_progress(progress)
+
+    async def _give_up(self) -> None:
+        """End the channel, if there is one: also one that is only about to be made."""
+        try:
+            for _ in range(3):
+                text = await self._client.api("uuid_kill", f"{self._uuid} ORIGINATOR_CANCEL")
+                log.debug("call given up", extra={"result": text})
+                return
+        except CommandRefused:
+            pass  # it has ended already, or will when its socket application asks us
+        except EslError as error:
+            log.warning("call could not be given up", extra={"error": str(error)})
