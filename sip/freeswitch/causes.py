@@ -74,6 +74,8 @@ def failure_of(name: str, sip_status: int = 0) -> CallFailed:
     cause, status = _CAUSES.get(name, (HangupCause.TEMPORARY, 0))
     if cause is HangupCause.NORMAL:  # hung up before the answer
         cause, status = HangupCause.CANCELLED, 487
+    if cause is HangupCause.NO_ANSWER and sip_status == 487:
+        sip_status = 0  # the answer to FreeSWITCH's own CANCEL, when it had rung for long enough
     failure = CallFailed(sip_status or status, name or "failed")
     failure.cause = cause
     return failure

@@ -171,7 +171,6 @@ class Handover:
             media.start(whisper)
             await self._until(whisper.done, leg.channel)
         finally:
-            await self._client.demand(f"api uuid_setvar {agent.uuid} park_after_bridge true")
             await media.hangup(HangupCause.NORMAL)
         if whisper.closed.is_set() and not agent.is_up:
             raise TransferError(f"the target has hung up: {agent.cause}")

@@ -36,14 +36,14 @@ _PROGRESS = {
 
 
 def dial_string(config: FreeswitchConfig, target: str, gateway: str = "") -> str:
-    """Where FreeSWITCH calls a number or a SIP address. Raises LocalProtocolError for what is neither, or a
-    number without a gateway."""
+    """Where FreeSWITCH calls a number, or a SIP address where no `gateway` is named. Raises
+    LocalProtocolError for what is neither, or a number without a gateway."""
     match = _ADDRESS.fullmatch(target.strip())
-    gateway = gateway or config.gateway
     if match is not None and not gateway:
         where = f"{match[2]}@{match[3]}{match[4] or ''}"
         return f"sofia/{commands.name(config.external_profile)}/{where}"
     user = match[2] if match is not None else target.strip().removeprefix("tel:")
+    gateway = gateway or config.gateway
     if not gateway:
         raise LocalProtocolError("no gateway: set freeswitch.gateway, or a trunk of the order")
     return f"sofia/gateway/{commands.name(gateway)}/{commands.number(user)}"
