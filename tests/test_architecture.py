@@ -59,6 +59,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "voicegw/storage/store.py": "a change that the database refuses must not end the server; it is counted",
     "sip/webrtc/media.py": "a bug in one browser call's task must not end the others",
     "sip/mediasocket.py": "a bug behind one message of a carrier ends that call; the others go on",
+    "sip/freeswitch/edge.py": "a bug in one call of FreeSWITCH must not end the others",
     "sip/ua/stack.py": "a bug in one call's signalling task must not end the user agent",
     "sip/ua/reception.py": "a call's handler may fail in any way: the caller gets 500, other calls go on",
     "voicegw/outbound.py": "the boundary of an order to call somebody: a bug in one must not touch another",

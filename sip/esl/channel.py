@@ -34,7 +34,8 @@ class Channel(Follower):
         self.uuid, self.sender = channel_uuid, sender
         self.events = EventQueue(counters)
         self.ended: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
-        self.hung_up = asyncio.Event()  # earlier than `ended`: figures are not there yet
+        self.hung_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Earlier than `ended`: figures are not there yet."""
         self.answered = False
         self.bridged_to = ""  # the other leg while there is one
         self.cause = ""  # of the hang-up
@@ -76,13 +77,14 @@ class Channel(Follower):
     @property
     def is_up(self) -> bool:
         """Whether commands make sense."""
-        return not self.hung_up.is_set()
+        return not self.hung_up.done()
 
     def _ending(self, event: Event) -> None:
         self.cause = event.get("Hangup-Cause") or self.cause
         self._hangup = event
         self.bridged_to = ""
-        self.hung_up.set()
+        if not self.hung_up.done():
+            self.hung_up.set_result(None)
         for job in self._jobs.values():
             if not job.done():
                 job.set_exception(ChannelGone(self.cause or "gone"))

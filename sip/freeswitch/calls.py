@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from dialog.types import Transfer
 from media.leg import CallInfo, CallLeg
 from media.tasks import Start
 from sip.endpoint import IncomingCall
-from sip.errors import CallFailed, LocalProtocolError
+from sip.errors import CallFailed, LocalProtocolError, SipError
 from sip.esl import commands
 from sip.esl.channel import Channel
 from sip.esl.client import EslClient
@@ -24,6 +24,7 @@ from sip.freeswitch.leg import FreeswitchLeg, MediaLeg
 from sip.freeswitch.references import HEADER, References
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 MEDIA_S = 5.0  # for FreeSWITCH's call to our SIP endpoint; 30 ms as a rule
 CALL_VARIABLE = "voicegw_call"  # on a channel: the id of our call, by which a restarted server knows it
@@ -100,13 +101,9 @@ class FreeswitchCalls:
                 **variables,
             }
             target = f"sofia/{commands.name(config.profile)}/bot@{self.media_address}"
-            bridge = asyncio.ensure_future(
-                channel.execute("bridge", commands.variables(values) + target, lock=False)
-            )
-            try:
-                return await self._answered(channel, bridge, arrival)
-            finally:
-                bridge.add_done_callback(_retrieve)
+            text = commands.variables(values) + target
+            bridge = self.run(channel.execute("bridge", text, lock=False), "freeswitch bridge")
+            return await self._answered(channel, bridge, arrival)
 
     async def _answered(
         self,
@@ -120,7 +117,7 @@ class FreeswitchCalls:
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 if not arrival.done():
                     raise self._why(channel, bridge)
-                answering = asyncio.ensure_future(arrival.result().answer())
+                answering = self.run(arrival.result().answer(), "freeswitch answer")
                 try:
                     ends = {bridge, answering}
                     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -146,6 +143,26 @@ class FreeswitchCalls:
         reason = event.get("variable_originate_disposition") or "no reason given"
         log.error("FreeSWITCH cannot reach our SIP endpoint", extra={"reason": reason})
         return CallFailed(500, f"FreeSWITCH cannot reach our SIP endpoint: {reason}")
+
+    def run(self, work: Coroutine[Any, Any, T], name: str) -> "asyncio.Future[T]":
+        """Do something beside: its result or its SipError. Cancelling the future stops it."""
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        result.add_done_callback(_retrieve)
+
+        async def working() -> None:
+            try:
+                value = await work
+                if not result.done():
+                    result.set_result(value)
+            except (SipError, TimeoutError) as error:
+                if not result.done():
+                    result.set_exception(error)
+            finally:
+                result.cancel()  # nothing, once it is done
+
+        task = self.start(working(), name)
+        result.add_done_callback(lambda _: task.cancel() if result.cancelled() else None)
+        return result
 
     async def record(self, channel: Channel, info: CallInfo) -> None:
         """FreeSWITCH's own recording, where it is wanted. What fails is logged: ours goes on."""
@@ -186,6 +203,6 @@ def _media_leg(leg: CallLeg) -> MediaLeg:
     return leg  # type: ignore[return-value]
 
 
-def _retrieve(bridge: "asyncio.Future[Event]") -> None:
-    if not bridge.cancelled():
-        bridge.exception()  # the end of the bridge is the end of the call, which is told elsewhere
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    if not future.cancelled():
+        future.exception()  # whoever does not wait any more does not want to know

@@ -106,7 +106,7 @@ class FreeswitchEdge:
             return
         call = SocketCall(self.calls, session)
         await self._on_call(call)
-        if call.leg is not None and not call.leg.handing_over:
+        if call.leg is not None and not call.leg.handed_over:
             await session.channel.ended
 
     def _guarded(self, start: Start) -> Start:

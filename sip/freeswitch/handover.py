@@ -13,10 +13,11 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from dialog.types import Transfer, TransferMode
 from media.errors import ProviderError, TransferError
-from media.leg import HangupCause
+from media.leg import CallLeg, HangupCause
 from media.tts.base import TextToSpeech
 from sip.errors import CallFailed, LocalProtocolError
 from sip.esl import commands
@@ -29,6 +30,7 @@ from sip.freeswitch.config import FreeswitchConfig, TransferBy
 from sip.freeswitch.leg import FreeswitchLeg
 from sip.freeswitch.outbound import MARGIN_S, dial_string
 from sip.freeswitch.queue import CallQueues
+from sip.freeswitch.references import HEADER
 from sip.freeswitch.speaker import Whisper, spoken
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ RINGING = "tone_stream://%(1000,4000,425);loops=-1"
 SILENCE = "silence_stream://-1"
 REFER_S = 30.0
 BRIDGE_S = 3.0
+ALOUD_S = 10.0
 CONFERENCE = "conference:"
 QUEUE = "queue:"
 _FILE = re.compile(r"[A-Za-z0-9_./\-]+|[a-z_]+://[^\s'\"{}\[\]]+")
@@ -88,7 +91,7 @@ class Handover:
                 if not connected:
                     self._calls.start(self._kill(agent.uuid), "freeswitch agent")
         if order.mode is TransferMode.ATTENDED and order.summary and order.aloud:
-            await self._aloud(leg, order.summary)
+            self._calls.start(self._aloud(leg, order.summary), "freeswitch summary")
         await self._leave(leg)
 
     async def _called(self, leg: FreeswitchLeg, order: Transfer, target: str) -> Channel:
@@ -109,11 +112,12 @@ class Handover:
         self._client.router.channels[agent] = channel
         self._calls.channels[agent] = channel
         channel.ended.add_done_callback(lambda _: self._forget(agent))
-        job = asyncio.ensure_future(self._client.job("originate", text, timeout_s=timeout_s + MARGIN_S))
-        gone = asyncio.ensure_future(leg.channel.hung_up.wait())
+        originate = self._client.job("originate", text, timeout_s=timeout_s + MARGIN_S)
+        job = self._calls.run(originate, "freeswitch originate")
         answered = False
         try:
-            await asyncio.wait({job, gone}, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {job, leg.channel.hung_up}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not job.done():
                 raise TransferError("the caller has hung up")
             job.result()
@@ -124,7 +128,6 @@ class Handover:
             raise TransferError(f"the target did not answer: {cause} ({error.reason})") from error
         finally:
             job.cancel()
-            gone.cancel()
             if not answered:
                 self._forget(agent)
                 self._calls.start(self._kill(agent), "freeswitch agent")
@@ -140,17 +143,19 @@ class Handover:
         caller = leg.channel.uuid
         await self._client.demand(f"api uuid_setvar {caller} hangup_after_bridge true")
         await self._client.demand(f"api uuid_setvar {agent.uuid} hangup_after_bridge true")
-        leg.handing_over = True
         try:
-            await self._client.demand(f"api uuid_bridge {caller} {agent.uuid}")
-            async with asyncio.timeout(BRIDGE_S):
-                while leg.channel.bridged_to != agent.uuid:
-                    if not (agent.is_up and leg.channel.is_up):
-                        raise TransferError("a party hung up while they were connected")
-                    await asyncio.sleep(0.02)
+            with leg.handing_over():
+                await self._client.demand(f"api uuid_bridge {caller} {agent.uuid}")
+                await self._bridged(leg, agent)
         except (EslError, TransferError, TimeoutError) as error:
-            leg.handing_over = False
             raise TransferError(f"could not be connected: {error or 'no answer from FreeSWITCH'}") from error
+
+    async def _bridged(self, leg: FreeswitchLeg, agent: Channel) -> None:
+        async with asyncio.timeout(BRIDGE_S):
+            while leg.channel.bridged_to != agent.uuid:
+                if not (agent.is_up and leg.channel.is_up):
+                    raise TransferError("a party hung up while they were connected")
+                await asyncio.sleep(0.02)
 
     async def _leave(self, leg: FreeswitchLeg) -> None:
         """The two talk: our audio of the call is over, and for the session the call."""
@@ -169,46 +174,40 @@ class Handover:
             pcm = await self._spoken(summary, media.format.rate)
             whisper = Whisper(media, pcm)
             media.start(whisper)
-            await self._until(whisper.done, leg.channel)
+            await self._until(whisper.done, leg.channel, agent)
         finally:
             await media.hangup(HangupCause.NORMAL)
-        if whisper.closed.is_set() and not agent.is_up:
+        if not agent.is_up:
             raise TransferError(f"the target has hung up: {agent.cause}")
 
     async def _aloud(self, leg: FreeswitchLeg, summary: str) -> None:
         """Tell both, once they are connected: a third SIP call to us, mixed into theirs."""
-        with self._calls.references.issued() as (reference, arrival):
-            values = {
-                "sip_h_X-VoiceGW-Ref": reference,
-                "eavesdrop_whisper_aleg": "true",
-                "eavesdrop_whisper_bleg": "true",
-            }
-            where = f"sofia/{commands.name(self._config.profile)}/bot@{self._calls.media_address}"
-            plan = f"&eavesdrop({leg.channel.uuid})"
-            try:
-                job = self._client.job(
-                    "originate", f"{commands.variables(values)}{where} {plan}", timeout_s=10
-                )
-                originated = asyncio.ensure_future(job)
-                async with asyncio.timeout(10):
+        values = {"eavesdrop_whisper_aleg": "true", "eavesdrop_whisper_bleg": "true"}
+        where = f"sofia/{commands.name(self._config.profile)}/bot@{self._calls.media_address}"
+        media: CallLeg | None = None
+        try:
+            with self._calls.references.issued() as (reference, arrival):
+                values[f"sip_h_{HEADER}"] = reference
+                text = f"{commands.variables(values)}{where} &eavesdrop({leg.channel.uuid})"
+                job = self._client.job("originate", text, timeout_s=ALOUD_S)
+                originated = self._calls.run(job, "freeswitch summary")
+                async with asyncio.timeout(ALOUD_S):
                     media = await (await arrival).answer()
                     await originated
-                    whisper = Whisper(media, await self._spoken(summary, media.format.rate))
-                    media.start(whisper)
-                    await whisper.done.wait()
-                await media.hangup(HangupCause.NORMAL)
-            except (CallFailed, EslError, TimeoutError) as error:
-                log.warning("no summary for the parties", extra={"error": str(error)})
-
-    async def _until(self, done: asyncio.Event, caller: Channel) -> None:
-        """Wait, but not when the caller has gone."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (done, caller.hung_up)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            whisper = Whisper(media, await self._spoken(summary, media.format.rate))
+            media.start(whisper)
+            await whisper.done
+        except (CallFailed, EslError, TimeoutError) as error:
+            log.warning("no summary for the parties", extra={"error": str(error)})
         finally:
-            for wait in waits:
-                wait.cancel()
-        if caller.hung_up.is_set():
+            if media is not None:
+                await media.hangup(HangupCause.NORMAL)
+
+    async def _until(self, done: "asyncio.Future[None]", caller: Channel, agent: Channel) -> None:
+        """Wait, but not when a party has gone."""
+        ends = {done, caller.hung_up, agent.hung_up}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not caller.is_up:
             raise TransferError("the caller has hung up")
 
     async def _spoken(self, text: str, rate: int) -> bytes:
@@ -235,7 +234,7 @@ class Handover:
         try:
             yield
         finally:
-            if leg.channel.is_up and not leg.handing_over:
+            if leg.channel.is_up and not leg.handed_over:
                 try:
                     await self._client.demand(f"api uuid_break {caller} all")
                 except EslError as error:
@@ -246,26 +245,20 @@ class Handover:
     async def _refer(self, leg: FreeswitchLeg, target: str) -> bool:
         """Ask the carrier to connect the caller itself. False: it does not; bridge instead."""
         address = target if target.lower().startswith(("sip:", "sips:", "tel:")) else f"sip:{target}"
-        with self._client.subscribed(["CHANNEL_HANGUP"]):
-            leg.handing_over = True
-            try:
+        try:
+            with leg.handing_over():
                 await self._client.demand(f"api uuid_deflect {leg.channel.uuid} {commands.word(address)}")
                 async with asyncio.timeout(REFER_S):
                     await asyncio.shield(leg.channel.ended)
-            except (EslError, TimeoutError) as error:
-                leg.handing_over = False
-                log.info("the carrier refers nobody, bridging", extra={"error": str(error)})
-                return False
+        except (EslError, TimeoutError) as error:
+            log.info("the carrier refers nobody, bridging", extra={"error": str(error)})
+            return False
         return True
 
     async def _conference(self, leg: FreeswitchLeg, name: str) -> None:
-        leg.handing_over = True
         plan = f"'conference:{commands.name(name)}' inline"
-        try:
+        with leg.handing_over():
             await self._client.demand(f"api uuid_transfer {leg.channel.uuid} {plan}")
-        except EslError:
-            leg.handing_over = False
-            raise
         await self._leave(leg)
 
     async def _kill(self, channel: str) -> None:

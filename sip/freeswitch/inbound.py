@@ -85,7 +85,7 @@ def call_info(data: Event) -> CallInfo:
     return CallInfo(
         call_id=secrets.token_hex(8),
         caller=data.get("Caller-Caller-ID-Number") or "anonymous",
-        callee=data.get("variable_voicegw_did") or data.get("Caller-Destination-Number"),
+        callee=data.get("variable_bot_number") or data.get("Caller-Destination-Number"),
         carrier=CARRIER,
         carrier_id=data.channel,
         direction=Direction.OUTBOUND if data.get("variable_voicegw_placed") else Direction.INBOUND,

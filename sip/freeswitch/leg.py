@@ -7,12 +7,14 @@ is the end of FreeSWITCH's channel, not of the SIP call that brings the audio.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from dialog.types import Transfer
 from media.frames import AudioFormat, AudioFrame
 from media.leg import CallInfo, CallLeg, HangupCause, LegSink
+from media.tasks import task_scope
 from sip.errors import LocalProtocolError
 from sip.esl.channel import Channel
 from sip.esl.errors import EslError
@@ -54,14 +56,14 @@ class FreeswitchLeg:
     ) -> None:
         self.info, self.channel, self._media = info, channel, media
         self.stats = SwitchStats(media.stats)
-        self.handing_over = False  # the end of our media is then not the end of the call
+        self._handover: asyncio.Future[bool] | None = None  # whether it worked
         self._transfer = transfer
         self._sink: LegSink | None = None
         self._closed: HangupCause | None = None
         self._cause: HangupCause | None = None  # with which we hang up
         self._said: deque[bytes] = deque()  # frames of `say`
         self._speaking: asyncio.Event | None = None
-        self._media_gone = asyncio.Event()
+        self._media_gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._media_cause = HangupCause.NORMAL
 
     # CallLeg
@@ -80,6 +82,24 @@ class FreeswitchLeg:
     def closed(self) -> bool:
         """Whether the session was told that the call is over."""
         return self._closed is not None
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether the caller is with somebody else: the end of our media was not the end of his call."""
+        return self._handover is not None and self._handover.done() and self._handover.result()
+
+    @contextmanager
+    def handing_over(self) -> Iterator[None]:
+        """FreeSWITCH is told to connect the caller elsewhere: our media may end before we know that it has.
+        Leaving the block says that it has; an exception, that he is still here."""
+        result: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._handover = result
+        try:
+            yield
+            result.set_result(True)
+        finally:
+            if not result.done():
+                result.set_result(False)
 
     def start(self, sink: LegSink) -> None:
         """Report to `sink` from now on."""
@@ -128,35 +148,36 @@ class FreeswitchLeg:
 
     async def watch(self) -> None:
         """Until the call is over: keys that FreeSWITCH reports, its end, its figures."""
-        events = asyncio.ensure_future(self._keys())
-        gone = asyncio.ensure_future(self._media_gone.wait())
         try:
-            ends: set[asyncio.Future[Any]] = {self.channel.ended, gone}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if not self.channel.ended.done():
-                await self._without_media()
-            if self.channel.ended.done() and not self.channel.ended.cancelled():
+            async with task_scope() as start:
+                start(self._keys(), "freeswitch keys")
+                ends: set[asyncio.Future[Any]] = {self.channel.ended, self._media_gone}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                if not self.channel.ended.done():
+                    await self._without_media()
+            if self.channel.ended.done():
                 self.stats.switch = figures_of(self.channel.ended.result())
         finally:
-            events.cancel()
-            gone.cancel()
             await self._end()
 
     async def _keys(self) -> None:
         """A caller's keys come by RTP; where only FreeSWITCH has seen one (in-band tones, INFO), by it."""
         async for event in self.channel.events:
-            if event.name == "DTMF" and not self.handing_over:
+            if event.name == "DTMF" and self._handover is None:
                 digit = event.get("DTMF-Digit").upper()
                 if digit and digit in "0123456789*#ABCD":
                     self._media.info_dtmf(digit)
 
     async def _without_media(self) -> None:
-        """Our audio has ended. Mostly because the caller has hung up; else his channel has nothing left."""
+        """Our audio has ended. Mostly because the caller has hung up; else his channel has nothing left,
+        unless he was handed over."""
+        if self._handover is not None and await asyncio.shield(self._handover):
+            return
         try:
             async with asyncio.timeout(MEDIA_GONE_S):
                 await asyncio.shield(self.channel.ended)
         except TimeoutError:
-            if self.handing_over or self.channel.hung_up.is_set():
+            if self.channel.hung_up.done():
                 return
             log.warning("media ended before the call", extra=self._extra())
             await self.hangup(self._media_cause)
@@ -168,7 +189,7 @@ class FreeswitchLeg:
 
     async def _end(self) -> None:
         cause = self._cause or cause_of(self.channel.cause) if self.channel.cause else self._media_cause
-        if self.handing_over:
+        if self.handed_over:
             cause = HangupCause.NORMAL
         if self._closed is None:
             self._closed = cause
@@ -204,7 +225,8 @@ class FreeswitchLeg:
     def on_closed(self, cause: HangupCause) -> None:
         """The audio has ended; `watch` finds out what that means."""
         self._media_cause = cause
-        self._media_gone.set()
+        if not self._media_gone.done():
+            self._media_gone.set_result(None)
 
     # Announcements while the session is silent
 

@@ -10,6 +10,7 @@ import re
 import uuid
 
 from media.leg import CallInfo, Direction
+from media.tasks import task_scope
 from sip.endpoint import CallProgress, OnProgress, OutboundCall
 from sip.errors import CallFailed, LocalProtocolError
 from sip.esl import commands
@@ -86,22 +87,29 @@ class Placing:
 
     async def _answered(self, channel: Channel, answered: "asyncio.Future[EslSession]") -> EslSession:
         self._on_progress(CallProgress.TRYING)
-        progress = asyncio.ensure_future(self._progress(channel))
+        async with task_scope() as start:
+            start(self._progress(channel), "freeswitch progress")
+            outcome = await self._attempt(channel, answered)
+        if isinstance(outcome, CallFailed):
+            raise outcome
+        return outcome
+
+    async def _attempt(
+        self, channel: Channel, answered: "asyncio.Future[EslSession]"
+    ) -> EslSession | CallFailed:
         try:
             await self._originate()
             async with asyncio.timeout(ANSWER_S):
                 return await answered
         except TimeoutError:
-            raise CallFailed(504, "answered, but FreeSWITCH did not bring us the call") from None
+            return CallFailed(504, "answered, but FreeSWITCH did not bring us the call")
         except CommandRefused as error:
             ended = channel.ended.result() if channel.ended.done() else None
-            raise failure_of(error.reason, sip_status_of(ended) if ended else 0) from error
+            return failure_of(error.reason, sip_status_of(ended) if ended else 0)
         except (NotConnected, LocalProtocolError) as error:
-            raise CallFailed(0, str(error)) from error
+            return CallFailed(0, str(error))
         except EslError as error:
-            raise CallFailed(500, str(error)) from error
-        finally:
-            progress.cancel()
+            return CallFailed(500, str(error))
 
     async def _originate(self) -> None:
         call = self._call
@@ -144,10 +152,7 @@ class Placing:
     async def _give_up(self) -> None:
         """End the channel, if there is one: also one that is only about to be made."""
         try:
-            for _ in range(3):
-                text = await self._client.api("uuid_kill", f"{self._uuid} ORIGINATOR_CANCEL")
-                log.debug("call given up", extra={"result": text})
-                return
+            await self._client.api("uuid_kill", f"{self._uuid} ORIGINATOR_CANCEL")
         except CommandRefused:
             pass  # it has ended already, or will when its socket application asks us
         except EslError as error:

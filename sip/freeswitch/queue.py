@@ -55,7 +55,7 @@ class CallQueues:
                 if await self._offer(name, connect):
                     return
                 told = 0  # said again each round
-            if leg.channel.hung_up.is_set():
+            if leg.channel.hung_up.done():
                 raise TransferError("the caller has hung up")
             try:
                 async with asyncio.timeout(self._config.queue_round_s):

@@ -28,8 +28,7 @@ class Whisper:
         size = leg.format.size
         padded = pcm + bytes(-len(pcm) % size)
         self._leg, self._at, self._pcm = leg, 0, padded
-        self.done = asyncio.Event()
-        self.closed = asyncio.Event()
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.keys = ""
 
     def on_audio(self, frame: AudioFrame) -> None:
@@ -40,7 +39,7 @@ class Whisper:
         size = self._leg.format.size
         frame = self._pcm[self._at : self._at + size]
         if not frame:
-            self.done.set()
+            self._finish()
             return
         self._at += size
         self._leg.send(AudioFrame(frame, self._leg.format.rate, self._at // 2))
@@ -54,5 +53,8 @@ class Whisper:
 
     def on_closed(self, cause: HangupCause) -> None:
         """The person has hung up, or was connected."""
-        self.closed.set()
-        self.done.set()
+        self._finish()
+
+    def _finish(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)

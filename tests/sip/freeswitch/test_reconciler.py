@@ -1,0 +1,71 @@
+"""What a crash or a lost event leaves behind is put right."""
+
+import asyncio
+
+from media.leg import HangupCause
+from tests.sip.esl.switch import FakeChannel
+from tests.sip.freeswitch.rig import Rig, rig_test, until
+
+
+def parked(rig: Rig, **variables: str) -> FakeChannel:
+    fake = rig.switch.channel("orphan", variables)
+    fake.parked = True
+    return fake
+
+
+def test_a_parked_call_is_brought_to_us_again() -> None:
+    async def test(rig: Rig) -> None:
+        parked(rig, voicegw_call="old")
+        await rig.edge.reconciler.look()
+        transfers = [line for line in rig.switch.received if "uuid_transfer" in line]
+        assert not transfers  # a channel may be on its way: only twice in a row counts
+        await rig.edge.reconciler.look()
+        transfers = [line for line in rig.switch.received if "uuid_transfer" in line]
+        socket = f"socket:127.0.0.1:{rig.edge.server.port} async full"
+        assert transfers == [f"api uuid_transfer orphan '{socket}' inline"]
+        assert rig.edge.calls.counters.picked_up == 1
+
+    rig_test(test)
+
+
+def test_a_person_called_for_a_caller_who_is_gone_is_let_go() -> None:
+    async def test(rig: Rig) -> None:
+        fake = parked(rig, voicegw_agent_of="somebody")
+        await rig.edge.reconciler.look()
+        await rig.edge.reconciler.look()
+        assert not fake.up and rig.edge.calls.counters.killed == 1
+
+    rig_test(test)
+
+
+def test_calls_in_hand_and_calls_of_others_are_left_alone() -> None:
+    async def test(rig: Rig) -> None:
+        fake = await rig.call()
+        fake.parked = True
+        rig.switch.channel("others")  # bridged, not to us
+        for _ in range(3):
+            await rig.edge.reconciler.look()
+        assert not [line for line in rig.switch.received if "uuid_transfer" in line]
+        assert not rig.sessions[0].closed.done()
+
+    rig_test(test)
+
+
+def test_a_session_without_a_channel_ends() -> None:
+    async def test(rig: Rig) -> None:
+        fake = await rig.call()
+        del rig.switch.channels[fake.uuid]  # and nobody heard it
+        await rig.edge.reconciler.look()
+        assert await asyncio.wait_for(rig.sessions[0].closed, 2) is HangupCause.NETWORK
+        assert rig.edge.calls.counters.ghosts == 1
+
+    rig_test(test)
+
+
+def test_it_runs_by_itself() -> None:
+    async def test(rig: Rig) -> None:
+        fake = await rig.call()
+        del rig.switch.channels[fake.uuid]
+        await until(rig.sessions[0].closed.done)
+
+    rig_test(test, reconcile_s=0.1)
