@@ -90,7 +90,7 @@ def call_info(data: Event) -> CallInfo:
         carrier_id=data.channel,
         direction=Direction.OUTBOUND if data.get("variable_voicegw_placed") else Direction.INBOUND,
         headers=headers,
-        variables=variables,
+        passed=variables,
     )
 
 

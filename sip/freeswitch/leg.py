@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from dialog.types import Transfer
 from media.frames import AudioFormat, AudioFrame
 from media.leg import CallInfo, CallLeg, HangupCause, LegSink
+from media.quality import CallQuality
 from media.tasks import task_scope
 from sip.errors import LocalProtocolError
 from sip.esl.channel import Channel

@@ -9,6 +9,7 @@ from typing import Any
 import uvloop
 
 from media.leg import CallInfo, CallLeg, HangupCause
+from media.quality import CallQuality
 from media.tts.base import Speech
 from sip.endpoint import IncomingCall
 from sip.esl.client import EslConfig
@@ -43,6 +44,9 @@ class FakeMedia(FakeLeg):
         while self.closed is None:
             self.sink.on_tick()
             await asyncio.sleep(0.001)
+
+    def quality(self) -> CallQuality:
+        return CallQuality()
 
     def info_dtmf(self, digit: str) -> None:
         self.keys += digit

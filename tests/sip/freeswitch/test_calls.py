@@ -24,7 +24,7 @@ def test_a_call_comes_in_is_answered_and_ends() -> None:
         info = rig.came[0].info
         assert (info.caller, info.callee, info.carrier) == ("+15550100", "7000", "freeswitch")
         assert info.carrier_id == fake.uuid and info.direction is Direction.INBOUND
-        assert info.headers["x-tenant"] == "acme" and info.variables == {"customer": "42"}
+        assert info.headers["x-tenant"] == "acme" and info.passed == {"customer": "42"}
         assert "x-voicegw-resumes" not in info.headers
         assert [name for name, _ in fake.ran] == ["ring_ready", "bridge"]
         assert fake.variables["voicegw_call"] == info.call_id
