@@ -11,6 +11,7 @@ less, and never overtakes another (it is TCP).
 
 import asyncio
 import base64
+import contextlib
 import json
 import random
 import time
@@ -194,8 +195,11 @@ class Caller:
                 task.cancel()
 
     async def _send(self, socket: aiohttp.ClientWebSocketResponse, out: "asyncio.Queue[str]") -> None:
-        while True:
-            await socket.send_str(await out.get())
+        with contextlib.suppress(
+            aiohttp.ClientConnectionResetError
+        ):  # the server has hung up: `_read` says so
+            while True:
+                await socket.send_str(await out.get())
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         async for message in socket:

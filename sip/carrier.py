@@ -39,6 +39,7 @@ class WebRequest:
     url: str  # the public one, by which the carrier knows us; with its query
     headers: Mapping[str, str]  # names in any case
     body: bytes = b""
+    at: float = 0.0  # when it came, seconds since 1970
     local: bool = False
     """From this machine, and not passed on by a proxy."""
 

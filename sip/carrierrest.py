@@ -146,3 +146,11 @@ def _object(text: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def problem(name: str, answer: Answer, code: str, said: str, hints: Mapping[str, str]) -> CarrierError:
+    """What a refusal means: in the carrier's words, and in ours, by its code or the HTTP status."""
+    words = [f"{name} error {code}" if code else f"{name} answered {answer.status}"]
+    words += [said] if said else []
+    hint = hints.get(code) or hints.get(str(answer.status))
+    return CarrierError(": ".join([*words, hint] if hint else words), answer.status, code)

@@ -92,7 +92,7 @@ class CarrierMount:
             raise Refused("too long", 413)
         body = await request.read() if request.body_exists else b""
         url = f"{self._host.public_url()}{request.raw_path}"
-        return WebRequest(request.method, url, request.headers, body, _is_local(request))
+        return WebRequest(request.method, url, request.headers, body, self._host.now(), _is_local(request))
 
     def _refuse(self, what: str, request: web.Request, error: Refused) -> web.Response:
         log.warning(

@@ -12,6 +12,8 @@ from sip.carrierdesk import CarrierDesk, CarrierHost, DeskStats
 from sip.carrierrest import RestClient, RestStats
 from sip.carrierweb import CarrierMount
 from sip.endpoint import WayOut
+from sip.plivo import Plivo
+from sip.telnyxcarrier import Telnyx
 from sip.twiliocarrier import Twilio
 from voicegw import clock
 from voicegw.admission import NOT_FOUND
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 # Section of the configuration -> the carrier, and the setting without which it is not used.
 _CARRIERS: Mapping[str, tuple[Callable[[Any], Carrier], str]] = {
     "twilio": (Twilio, "account_sid"),
+    "telnyx": (Telnyx, "api_key"),
+    "plivo": (Plivo, "auth_id"),
 }
 
 

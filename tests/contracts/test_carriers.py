@@ -78,12 +78,12 @@ def test_frames_of_one_tick_travel_together_unless_the_carrier_wants_them_single
 
 @every_carrier
 def test_keys(case: CarrierCase) -> None:
-    if case.key("5") is None:
+    if case.press("5") is None:
         pytest.skip("no keys on this socket")
 
     async def scenario(s: Stream) -> None:
         for key in "15#*":
-            message = case.key(key)
+            message = case.press(key)
             assert message is not None
             s.leg.receive(message)
         assert s.sink.keys == "15#*"
@@ -369,7 +369,7 @@ def feed(case: CarrierCase, messages: list[Message]) -> None:
 
 def conversation(case: CarrierCase) -> list[Message]:
     """All that a far end says."""
-    messages = [*case.start(), case.media(case.frame, 1), case.key("7"), case.marked("0:160"), case.stop()]
+    messages = [*case.start(), case.media(case.frame, 1), case.press("7"), case.marked("0:160"), case.stop()]
     return [message for message in messages if message is not None]
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from sip.medialine import StreamConfig
+from sip.plivo import PlivoConfig
+from sip.telnyxcarrier import TelnyxConfig
 from sip.twiliocarrier import TwilioConfig
 
 
@@ -13,3 +15,5 @@ class CarriersConfig:
 
     stream: StreamConfig = StreamConfig()
     twilio: TwilioConfig = TwilioConfig()
+    telnyx: TelnyxConfig = TelnyxConfig()
+    plivo: PlivoConfig = PlivoConfig()

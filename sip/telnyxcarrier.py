@@ -1,0 +1,320 @@
+"""Telnyx as a carrier: Call Control webhooks, calls placed and ended, transfers. Its socket: sip/telnyx.py.
+
+    /telnyx/voice       everything that happens to a call; we act on it by REST
+
+https://developers.telnyx.com/docs/voice/programmable-voice
+"""
+
+import asyncio
+import hmac
+import secrets
+from base64 import b64decode, b64encode
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from dialog.types import Transfer
+from media.errors import TransferError
+from media.leg import HangupCause
+from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest
+from sip.carrierrest import Ask, CarrierError, RestClient, RestConfig, problem
+from sip.ed25519 import verifier
+from sip.endpoint import CallProgress, OutboundCall
+from sip.errors import CallFailed
+from sip.mediacore import Capabilities, Encoding, Means, MediaStreamCore, strings, text
+from sip.telnyx import RATES, TelnyxCore
+
+TOLERANCE_S = 300  # age of a signed webhook; Telnyx's own recommendation
+TOKEN_HEADER = "X-Telnyx-Streaming-Auth-Token"  # noqa: S105 - a header's name
+RING_S = 30.0  # how long a transfer's target may ring where the order does not say
+SEEN = 2000  # webhooks that are remembered: they come again until one answer arrives
+GONE = "90018"  # the call is over
+HINTS = {
+    "401": "api_key is not valid",
+    "403": "the account or connection may not do this: see it in Telnyx' portal",
+    "10009": "api_key is not valid",
+    "10010": "the account may not do this: verify it, or add funds, in Telnyx' portal",
+    "10011": "too many requests at once",
+    "10015": "a parameter is not valid: numbers are written as +49...",
+    "10016": "the number is not valid: write it as +49...",
+    "20100": "there are no funds left",
+    "90010": "calls to that number are not allowed: see the outbound voice profile",
+    "90015": "connection_id is not that of a Call Control application",
+    GONE: "the call is over",
+}
+# hangup_cause -> SIP status, for calls that were never answered.
+FAILED = {"user_busy": 486, "call_rejected": 603, "no_answer": 480, "timeout": 408, "not_found": 404}
+FAILED |= {"unallocated_number": 404, "invalid_number_format": 484, "originator_cancel": 487}
+
+
+@dataclass(frozen=True, slots=True)
+class TelnyxConfig:
+    """Calls over Telnyx (docs/carriers.md). Point the Call Control application's webhook to
+    PUBLIC_URL/telnyx/voice."""
+
+    api_key: str = ""
+    """API key (KEY...), best as ${TELNYX_API_KEY}. Empty: Telnyx is not used."""
+    public_key: str = ""
+    """Key with which Telnyx signs webhooks, in base64: Account, Keys & Credentials, Public Key."""
+    connection_id: str = ""
+    """Id of the Call Control application, for outbound calls."""
+    caller: str = ""
+    """Caller id of outbound calls that bring none: one of the account's numbers, +49..."""
+    encoding: str = "PCMU"
+    """PCMU, PCMA (Europe), or G722 and L16 (16 kHz, for calls in HD voice)."""
+    amd: bool = False
+    """Answering machine detection of outbound calls; the result is in the timeline. Costs extra."""
+    record: bool = False
+    """Telnyx records too, on two channels; its address comes into the timeline. Costs extra."""
+    api_url: str = "https://api.telnyx.com/v2"
+    """Where requests go."""
+    timeout_s: float = 8.0
+    """Seconds that Telnyx may take to answer a request."""
+    tries: int = 3
+    """Attempts at a request that got no answer."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the field."""
+        if self.encoding not in RATES:
+            raise ValueError(f"encoding must be one of {', '.join(RATES)}, not {self.encoding!r}")
+
+
+class Telnyx(Carrier):
+    """One account."""
+
+    name = "telnyx"
+    hooks = ("voice",)
+    capabilities = Capabilities(
+        clear=True,
+        played=True,
+        dtmf_in=True,
+        dtmf_out=Means.REST,
+        hangup=Means.REST,
+        transfer=True,
+        outbound=True,
+        amd=True,
+        recording=True,
+    )
+
+    def __init__(self, config: TelnyxConfig) -> None:
+        """Raises ValueError for settings that cannot work."""
+        self.config = config
+        self._key = verifier(config.public_key, "telnyx")
+        self._encoding = Encoding(config.encoding, RATES[config.encoding])
+        self._socket_token = secrets.token_urlsafe(24)  # Telnyx brings it back with each socket
+        self._rest = self.client = RestClient("Telnyx", RestConfig(config.timeout_s, config.tries))
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self.targets: dict[str, asyncio.Future[str]] = {}  # "" once the target has answered, or why not
+
+    def core(self) -> MediaStreamCore:
+        """Of a new stream."""
+        return TelnyxCore(self._encoding)
+
+    def check(self, request: WebRequest) -> None:
+        """Raise Refused unless Telnyx has signed it, not long ago."""
+        stamp = request.headers.get("Telnyx-Timestamp", "")
+        try:
+            signature = b64decode(request.headers.get("Telnyx-Signature-Ed25519", ""), validate=True)
+        except ValueError:
+            raise Refused("wrong signature") from None
+        if not stamp.isdecimal() or abs(request.at - int(stamp)) > TOLERANCE_S:
+            raise Refused("signed too long ago, or not at all")
+        if not self._key(signature, stamp.encode() + b"|" + request.body):
+            raise Refused("wrong signature")
+
+    def check_socket(self, request: WebRequest) -> None:
+        """Raise Refused unless it brings the token that Telnyx was given."""
+        given = request.headers.get(TOKEN_HEADER, "")
+        if not hmac.compare_digest(given.encode(), self._socket_token.encode()):
+            raise Refused("wrong streaming token")
+
+    async def hook(self, hook: str, request: WebRequest, desk: Desk) -> WebAnswer:
+        """An event of a call. Events come again and out of order; each is acted on once."""
+        data = request.json.get("data")
+        event = data.get("payload") if isinstance(data, dict) else None
+        if not isinstance(data, dict) or not isinstance(event, dict):
+            raise Refused("no event", 400)
+        if not self._is_new(text(data, "id", secrets.token_hex(8))):
+            return WebAnswer(content_type="text/plain")
+        call = text(event, "call_control_id", "")
+        kind = text(data, "event_type", "").replace("_", ".")
+        target = self.targets.get(_state(event))
+        try:
+            if target is not None:
+                _progress_of(target, kind, text(event, "hangup_cause", ""))
+            else:
+                await self._happened(kind, call, event, request.query.get("order", ""), desk)
+        except CarrierError as error:
+            desk.report(call, "error", {"message": str(error)})
+        return WebAnswer(content_type="text/plain")
+
+    async def _happened(self, kind: str, call: str, event: Mapping[str, Any], order: str, desk: Desk) -> None:
+        match kind:
+            case "call.initiated" if text(event, "direction", "") == "incoming":
+                await self._ring(call, event, desk)
+            case "call.initiated" if order:
+                desk.progress(order, CallProgress.RINGING)
+            case "call.answered" if order:
+                desk.progress(order, CallProgress.ANSWERED)
+                announced = Announced(call, text(event, "from", ""), text(event, "to", ""), {}, order)
+                await self.act(call, "streaming_start", self._streaming(announced, desk))
+            case "call.hangup":
+                if order:
+                    cause = text(event, "hangup_cause", "")
+                    given = text(event, "sip_hangup_cause", "")
+                    status = int(given) if given.isdecimal() and 400 <= int(given) < 700 else 0
+                    desk.failed(order, status or FAILED.get(cause, 480), f"Telnyx says: {cause}")
+                desk.ended(call, HangupCause.NORMAL)
+            case "call.machine.detection.ended":
+                desk.report(call, "amd", {"answered_by": text(event, "result", "unknown")})
+            case "call.recording.saved":
+                desk.report(call, "recording", strings(event.get("recording_urls")))
+
+    async def _ring(self, call: str, event: Mapping[str, Any], desk: Desk) -> None:
+        announced = Announced(call, text(event, "from", ""), text(event, "to", ""))
+        if reason := desk.refusal(announced):
+            cause = "USER_BUSY" if reason == "busy" else "CALL_REJECTED"
+            await self.act(call, "reject", {"cause": cause})
+            return
+        await self.act(call, "answer", self._streaming(announced, desk))
+
+    def _streaming(self, call: Announced, desk: Desk) -> dict[str, Any]:
+        encoding = self._encoding
+        return {
+            "stream_url": desk.stream_url(call),
+            "stream_track": "inbound_track",
+            "stream_codec": encoding.name,
+            "stream_bidirectional_mode": "rtp",
+            "stream_bidirectional_codec": encoding.name,
+            "stream_bidirectional_sampling_rate": encoding.rate,
+            "stream_auth_token": self._socket_token,
+        }
+
+    def control(self, call: Announced, desk: Desk) -> "TelnyxControl":
+        """Of one call."""
+        return TelnyxControl(self, call)
+
+    async def began(self, call: Announced, desk: Desk) -> None:
+        """Have Telnyx record, if it shall."""
+        if self.config.record:
+            await self.act(call.call_id, "record_start", {"format": "wav", "channels": "dual"})
+
+    async def place(self, order: str, call: OutboundCall, desk: Desk) -> str:
+        """Call somebody; the stream is begun once he has answered."""
+        body: dict[str, Any] = {
+            "connection_id": self.config.connection_id,
+            "to": call.target,
+            "from": call.caller if call.caller.lstrip("+").isdecimal() else self.config.caller,
+            "webhook_url": desk.hook_url("voice", order=order),
+            "timeout_secs": min(600, max(5, round(call.ring_timeout_s))),
+            "command_id": order,
+        }
+        if self.config.amd:
+            body["answering_machine_detection"] = "detect"
+        try:
+            answer = await self._post("/calls", body, again=True)  # of one command_id, one call
+        except CarrierError as error:
+            status = 0 if error.status == 0 else 503 if error.status >= 500 else error.status
+            raise CallFailed(status, str(error)) from error
+        data = answer.get("data")
+        if not isinstance(data, dict) or not isinstance(data.get("call_control_id"), str):
+            raise CallFailed(500, "Telnyx answered without a call_control_id")
+        return str(data["call_control_id"])
+
+    async def give_up(self, call_id: str) -> None:
+        """End a call."""
+        try:
+            await self.act(call_id, "hangup", {})
+        except CarrierError as error:
+            self._rest.log_failure("hang-up", call_id, error)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._rest.close()
+
+    async def act(self, call: str, action: str, body: Mapping[str, Any]) -> bool:
+        """Do something with a live call; False: it is over already. Raises CarrierError."""
+        try:
+            command = {**body, "command_id": secrets.token_hex(8)}  # so that a repetition does nothing
+            await self._post(f"/calls/{quote(call, safe='')}/actions/{action}", command, again=True)
+        except CarrierError as error:
+            if error.code == GONE or error.status == 404:
+                return False
+            raise
+        return True
+
+    async def _post(self, path: str, body: Mapping[str, Any], *, again: bool) -> Mapping[str, Any]:
+        headers = {"Authorization": f"Bearer {self.config.api_key}"}
+        ask = Ask("POST", self.config.api_url.rstrip("/") + path, body=body, headers=headers, again=again)
+        answer = await self._rest.ask(ask)
+        if answer.status < 300:
+            return answer.body
+        errors = answer.body.get("errors")
+        first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+        said = text(first, "detail", "") or text(first, "title", "")
+        raise problem("Telnyx", answer, text(first, "code", ""), said, HINTS)
+
+    def _is_new(self, event: str) -> bool:
+        if event in self._seen:
+            return False
+        self._seen[event] = None
+        if len(self._seen) > SEEN:
+            self._seen.popitem(last=False)
+        return True
+
+
+class TelnyxControl:
+    """Implements `sip.medialine.CallControl` for one call."""
+
+    def __init__(self, telnyx: Telnyx, call: Announced) -> None:
+        self._telnyx, self._call = telnyx, call
+
+    async def hangup(self, cause: HangupCause) -> None:
+        """End the call."""
+        await self._telnyx.give_up(self._call.call_id)
+
+    async def press(self, digits: str) -> None:
+        """Press keys."""
+        await self._telnyx.act(self._call.call_id, "send_dtmf", {"digits": digits})
+
+    async def transfer(self, order: Transfer) -> None:
+        """Have the target called; the caller stays with the bot until it has answered."""
+        telnyx, name = self._telnyx, secrets.token_hex(8)
+        answered = telnyx.targets[name] = asyncio.get_running_loop().create_future()
+        timeout_s = order.timeout_s or RING_S
+        body = {
+            "to": order.target,
+            "timeout_secs": min(600, max(5, round(timeout_s))),
+            "target_leg_client_state": b64encode(name.encode()).decode(),
+        }
+        try:
+            if not await telnyx.act(self._call.call_id, "transfer", body):
+                raise TransferError("the caller has hung up")
+            async with asyncio.timeout(timeout_s + 10):  # Telnyx says itself that nobody answers
+                failure = await answered
+        except CarrierError as error:
+            raise TransferError(str(error)) from error
+        except TimeoutError:
+            raise TransferError(f"{order.target} did not answer") from None
+        finally:
+            del telnyx.targets[name]
+        if failure:
+            raise TransferError(f"{order.target} did not answer: {failure}")
+
+
+def _progress_of(target: "asyncio.Future[str]", kind: str, cause: str) -> None:
+    if target.done():
+        return
+    if kind in {"call.answered", "call.bridged"}:
+        target.set_result("")
+    elif kind == "call.hangup":
+        target.set_result(cause or "hung up")
+
+
+def _state(event: Mapping[str, Any]) -> str:
+    try:
+        return b64decode(text(event, "client_state", ""), validate=True).decode()
+    except ValueError:
+        return ""
