@@ -60,10 +60,10 @@ format: $(DEV) ## Format the code
 bench: $(DEV) ## Measure: audio plane, whole calls, speech (about 10 minutes)
 	$(PY) -m bench $(ARGS)
 
-ci-deps: ## Install what the tests drive (Debian): sipp, baresip, flite, recorded prompts
+ci-deps: ## Install what the tests drive (Debian): sipp, baresip, flite, chromium, coturn, recorded prompts
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    sip-tester baresip flite asterisk-core-sounds-en-wav python3-venv
+	    sip-tester baresip flite chromium chromium-driver coturn asterisk-core-sounds-en-wav python3-venv
 	$(MAKE) $(LLAMA)
 
 clean: ## Remove caches and the virtual environment

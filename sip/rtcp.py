@@ -11,7 +11,6 @@ from media.quality import CallQuality, StreamQuality
 from media.rtcp import INTERVAL_S, RtcpSession, Sent
 from media.rtp import RtpSource
 from media.rtpstream import FRAME_MS, RtpReceiver
-from sip.offer import MediaAgreement
 from sip.rtpmedia import MediaStats
 
 HEADER = 12  # bytes of an RTP header: reports count payload only
@@ -28,13 +27,13 @@ class Reports:
         self._receiver: RtpReceiver | None = None
         self._due = 0  # packet times until the next report
 
-    def agree(self, agreement: MediaAgreement, receiver: RtpReceiver) -> None:
-        """The codec is known, and who counts what comes."""
+    def agree(self, clock: int, receiver: RtpReceiver) -> None:
+        """The codec's clock, in Hz, is known, and who counts what comes."""
         self._receiver = receiver
         if self._session is None:
             # RFC 7022: a name that tells nothing, new for each call.
             name = secrets.token_urlsafe(12)
-            self._session = RtcpSession(self._source.ssrc, self._first, name, agreement.codec.clock)
+            self._session = RtcpSession(self._source.ssrc, self._first, name, clock)
             self._due = _beats(INTERVAL_S / 2)
 
     def received(self, data: bytes, now: float) -> None:

@@ -143,7 +143,7 @@ class RtpLeg:
         self._on_hold = new.on_hold
         self._socket.encrypt(new.srtp)
         self._latch.agree(new.host, new.port)
-        self._reports.agree(new, self._streams.receiver)
+        self._reports.agree(new.codec.clock, self._streams.receiver)
         self._socket.report_to(None if new.rtcp_mux else (new.host, new.rtcp_port))
         self._patience.renew()
         return new

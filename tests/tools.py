@@ -7,7 +7,11 @@ import shutil
 
 import pytest
 
-PACKAGES = {"sipp": "sip-tester"}  # Debian's, where it is called otherwise
+PACKAGES = {
+    "sipp": "sip-tester",
+    "chromedriver": "chromium-driver",
+    "turnserver": "coturn",
+}  # Debian's, where it is called otherwise
 
 
 def need(*programs: str) -> None:

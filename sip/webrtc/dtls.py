@@ -103,6 +103,17 @@ class SrtpPair:
         except pylibsrtp.Error:
             return None
 
+    def protect_report(self, packet: bytes) -> bytes:
+        """RTCP -> SRTCP."""
+        return self._out.protect_rtcp(packet)
+
+    def unprotect_report(self, packet: bytes) -> bytes | None:
+        """SRTCP -> RTCP; None as above."""
+        try:
+            return self._in.unprotect_rtcp(packet)
+        except pylibsrtp.Error:
+            return None
+
 
 def _session(profile: Profile, key: bytes, kind: int) -> pylibsrtp.Session:
     policy = pylibsrtp.Policy(key=key, ssrc_type=kind, srtp_profile=profile.number)

@@ -20,9 +20,11 @@ from media.dtmf import EventSender, valid_keys
 from media.errors import Unsupported
 from media.frames import AudioFormat, AudioFrame
 from media.leg import CallInfo, HangupCause, LegSink
+from media.quality import CallQuality
 from media.rtp import RtpSource
 from media.rtpstream import FRAME_MS, ReceiveTypes, RtpReceiver, RtpSender
 from sip.errors import CallFailed, LocalProtocolError
+from sip.rtcp import Reports
 from sip.rtpmedia import MediaStats
 from sip.webrtc.media import WebRtcMedia
 from sip.webrtc.path import MediaPath, PathEvents
@@ -47,9 +49,10 @@ class WebRtcLeg:
         self.info, self._media, self._on_state = info, media, on_state
         self.stats = MediaStats()
         ssrc = RANDOM.getrandbits(32)
-        events = PathEvents(self._packet, self._connected, self._path_failed, self._path_closed)
+        events = PathEvents(self._packet, self._report, self._connected, self._path_failed, self._path_closed)
         self._path = MediaPath(media.config, media.certificate, ssrc, media.start, events)
         self._source = RtpSource(ssrc, RANDOM.getrandbits(15), RANDOM.getrandbits(32))
+        self._reports = Reports(self._source, self.stats, self._path.send_report)
         self._receiver: RtpReceiver | None = None
         self._sender: RtpSender | None = None
         self._events = EventSender(CLOCK)
@@ -63,6 +66,7 @@ class WebRtcLeg:
         self._outbox: deque[bytes] = deque()
         self._pts = 0  # samples reported
         self._skipped = 0  # periods of the metronome that were made up for
+        self.flows = False  # a packet has come
         self._idle = 0  # packet times without any RTP
         self._resting = False
         self.flows = False  # a packet has come
@@ -96,6 +100,7 @@ class WebRtcLeg:
             self._receiver = RtpReceiver(OPUS, types, self.stats.received, jitter_ms)
         else:
             self._receiver.expect(types)
+        self._reports.agree(CLOCK, self._receiver)
         self._sender = RtpSender(OPUS, self._source, parsed.opus)
         return answer
 
@@ -110,6 +115,10 @@ class WebRtcLeg:
             raise CallFailed(487, "the page hung up")
         if not self._up:
             raise CallFailed(408, self._failure)
+
+    def quality(self) -> CallQuality:
+        """How good both directions were so far."""
+        return self._reports.quality()
 
     def key(self, digit: str) -> None:
         """A key came by a message. Raises ValueError for what is no key."""
@@ -153,9 +162,9 @@ class WebRtcLeg:
             self._events.press(keys)
 
     async def hangup(self, cause: HangupCause) -> None:
-        """End the call."""
+        """End the call. The path is closed by a task of its own: aioice swallows a cancellation while it
+        closes, and whoever hangs up is often cancelled by that very hang-up."""
         self._finish(cause)
-        await self._path.close()
 
     async def transfer(self, order: Transfer) -> None:
         """A browser can be sent nowhere."""
@@ -170,6 +179,7 @@ class WebRtcLeg:
             self._leave()
         if self._receiver is not None:
             self._receiver.update_stats()
+            self._reports.close(self._loop.time())
         self.stats.sent.errors += self._path.dropped
         self._media.start(self._path.close(), "webrtc close")
         if self._sink is not None:
@@ -211,10 +221,15 @@ class WebRtcLeg:
         if self._sink is None:
             self.stats.early += 1
             return
-        self._idle = 0
+        self._idle, self.flows = 0, True
         digit = receiver.datagram(data, self._loop.time())
         if digit is not None:
             self._pressed(digit)
+
+    def _report(self, data: bytes) -> None:
+        """RTCP, decrypted; empty where it could not be."""
+        if data and self._closed is None:
+            self._reports.received(data, self._loop.time())
 
     def _pressed(self, digit: str) -> None:
         if self._sink is not None and self._closed is None:
@@ -235,6 +250,8 @@ class WebRtcLeg:
             log.warning("browser gone, ending the call", extra={"call_id": self.info.call_id})
             self._finish(HangupCause.MEDIA_TIMEOUT)
             return
+        if not resting:
+            self._reports.tick(self._loop.time())
         frame = AudioFrame(receiver.frame(), RATE, self._pts)
         self._pts += self.format.samples
         sink.on_audio(frame)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from media.rtp import is_rtcp
 from sip.errors import RemoteProtocolError
 from sip.webrtc import sdp
 from sip.webrtc.config import WebRtcConfig
@@ -35,7 +36,8 @@ Start = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 class PathEvents:
     """Who is told what. All return at once."""
 
-    packet: Callable[[bytes], None]  # RTP, decrypted
+    packet: Callable[[bytes], None]  # RTP, decrypted; empty where it could not be
+    report: Callable[[bytes], None]  # RTCP, the same
     connected: Callable[[], None]  # media may flow, for the first time or anew
     failed: Callable[[str], None]  # this try has failed, and why; another may follow
     closed: Callable[[], None]  # the far end has closed DTLS
@@ -47,6 +49,7 @@ class _Link:
     def __init__(self, agent: IceAgent, offer: sdp.Offer, dtls: Dtls) -> None:
         self.agent, self.offer, self.dtls = agent, offer, dtls
         self.answer = ""
+        self.lost = False
         self.task: asyncio.Task[None] | None = None
 
 
@@ -112,6 +115,12 @@ class MediaPath:
         self._post(link.dtls.srtp.protect(packet))
         return True
 
+    def send_report(self, packet: bytes) -> None:
+        """Encrypt and send RTCP, if there is a path now."""
+        link = self._link
+        if link is not None and link.dtls.srtp is not None:
+            self._post(link.dtls.srtp.protect_report(packet))
+
     async def close(self) -> None:
         """Say goodbye and free the sockets. Idempotent."""
         if self._closed:
@@ -173,6 +182,7 @@ class MediaPath:
             while True:
                 self._datagram(link, await link.agent.recv())
         except ConnectionError:
+            link.lost = True
             if link is self._link and not self._closed:
                 self._events.failed("the browser's network is gone")
 
@@ -181,7 +191,10 @@ class MediaPath:
             return
         self._next = None
         await link.agent.close()
-        if isinstance(error, RemoteProtocolError):
+        if self._link is not None and not self._link.lost:
+            # The browser has tried the new path and stays on the old one, as it may.
+            log.info("media stays on its path", extra={"reason": str(error)})
+        elif isinstance(error, RemoteProtocolError):
             self._events.failed(str(error))
         else:
             self._events.failed("no connection for audio could be made (ICE)")
@@ -228,11 +241,12 @@ class MediaPath:
     def _datagram(self, link: _Link, data: bytes) -> None:
         """RFC 7983: what it is, its first byte tells."""
         kind = data[0] if data else 0
-        if 128 <= kind <= 191:
-            if len(data) > 1 and 192 <= data[1] <= 223:
-                return  # RTCP
-            packet = link.dtls.srtp.unprotect(data) if link.dtls.srtp is not None else None
-            self._events.packet(b"" if packet is None else packet)
+        srtp = link.dtls.srtp
+        if 128 <= kind <= 191 and srtp is not None:
+            if is_rtcp(data):
+                self._events.report(srtp.unprotect_report(data) or b"")
+            else:
+                self._events.packet(srtp.unprotect(data) or b"")
         elif 20 <= kind <= 63:
             try:
                 link.dtls.receive(data)

@@ -124,7 +124,9 @@ class Softphone:
         origin = request.headers.get("Origin", "")
         if origin not in self._config.origins:
             log.warning("softphone refused", extra={"origin": origin[:200], "source": request.remote})
-            raise web.HTTPForbidden(text="Pages of this origin may not call: see webrtc.origins.\n")
+            readable = {"Access-Control-Allow-Origin": "*"}  # so that the script can say why
+            text = "Pages of this origin may not call: see webrtc.origins.\n"
+            raise web.HTTPForbidden(text=text, headers=readable)
         self._limit(request)
         allowed = self._config.embed_flows or tuple(self._parts.flows)
         wanted = [name for name in [request.query.get("flow", "")] if name]

@@ -35,11 +35,29 @@ def test_both_sides_hear_each_other_and_a_second_call_does_not_disturb_the_first
             assert loudest_hz(np.concatenate(peer.heard[-50:]), 48000) == pytest.approx(hz, abs=5)
             stats = leg.stats
             assert stats.received.lost + stats.received.garbage + stats.sent.dropped == 0
-            assert [f.pts for f in sink.frames[:3]] == [0, 320, 640]
+            assert [f.pts for f in sink.frames[:3]] == [0, 320, 640] and leg.flows
+            quality = leg.quality()
+            assert quality.sent is not None and quality.sent.lost == 0, "aiortc's reports came"
+            assert quality.mos_received is not None and quality.mos_received > 4
             await leg.hangup(HangupCause.NORMAL)
             await leg.hangup(HangupCause.NORMAL)
             assert sink.closed is HangupCause.NORMAL
             await peer.close()
+
+    run(scenario)
+
+
+def test_hanging_up_waits_for_nothing_and_the_browser_is_told() -> None:
+    async def scenario(shared: WebRtcMedia) -> None:
+        peer = Peer(tone(400, 1))
+        leg, _ = await connect(shared, peer)
+        sink = Sink(leg)
+        leg.start(sink)
+        with pytest.raises(StopIteration):
+            leg.hangup(HangupCause.NORMAL).send(None)
+        assert sink.closed is HangupCause.NORMAL
+        await until(lambda: peer.connection.connectionState == "closed")
+        await peer.close()
 
     run(scenario)
 

@@ -217,9 +217,7 @@ export class SoftphoneClient extends EventTarget {
       try {
         const { calling } = await this._openSocket({ type: "resume", resume: this.resume, seen: this.seen });
         this._emit("socket", { lost: false });
-        if (calling && this.pc?.iceConnectionState !== "connected" && this.pc?.iceConnectionState !== "completed") {
-          this._restart();
-        }
+        if (calling && !this.connected) this._restart();
       } catch (error) {
         if (error.code === "refused") {
           this._over(); // the call has ended meanwhile
@@ -323,7 +321,8 @@ export class SoftphoneClient extends EventTarget {
     const state = this.pc?.iceConnectionState;
     clearTimeout(this._healing);
     if (!this.everConnected) return;
-    if (state === "disconnected") this._healing = setTimeout(() => this._restart(), DISCONNECTED_MS);
+    if (this.connected) this._setState("talking");
+    else if (state === "disconnected") this._healing = setTimeout(() => this._restart(), DISCONNECTED_MS);
     else if (state === "failed") this._restart();
   }
 
@@ -331,11 +330,16 @@ export class SoftphoneClient extends EventTarget {
     if (this.busy && this.everConnected) this._restart();
   }
 
-  // ICE anew, over the socket; where that is lost too, it is done once there is another.
+  get connected() {
+    return ["connected", "completed"].includes(this.pc?.iceConnectionState);
+  }
+
+  // ICE anew, over the socket; where that is lost too, it is done once there is another. While the old path
+  // still carries sound it is kept until a better one is found.
   async _restart() {
     const pc = this.pc;
     if (!pc || this.restarting || pc.signalingState === "closed" || !this.busy) return;
-    this._setState("interrupted");
+    if (!this.connected) this._setState("interrupted");
     if (this.socket?.readyState !== WebSocket.OPEN) return;
     this.restarting = true;
     try {

@@ -2,13 +2,14 @@
 //   data-flow    which line to call; without it the first one
 //   data-label   what the button says ("Talk to us")
 //   data-side    left or right (right)
+//   data-theme   light or dark (as the browser is set)
 // The page's origin must stand in `webrtc.origins` of the server. Everything lives in a shadow root: nothing
 // of the page's style comes in, nothing goes out.
 "use strict";
 (() => {
   const script = document.currentScript;
   const base = new URL("./", script.src);
-  const { flow = "", label = "Talk to us", side = "right" } = script.dataset;
+  const { flow = "", label = "Talk to us", side = "right", theme = "" } = script.dataset;
 
   async function build() {
     const { SoftphoneView } = await import(new URL("softphone/static/ui.js", base));
@@ -47,8 +48,11 @@
       if (event.key === "Escape" && !panel.hidden) show(false);
     });
     view.client.addEventListener("state", ({ detail }) => box.classList.toggle("busy", detail.state !== "idle"));
-    await loaded; // no flash of bare elements
+    if (theme === "light" || theme === "dark") box.style.colorScheme = theme;
+    host.hidden = true; // no flash of bare elements
     document.body.append(host);
+    await loaded;
+    host.hidden = false;
   }
 
   if (document.readyState === "loading") addEventListener("DOMContentLoaded", build);

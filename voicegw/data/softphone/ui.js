@@ -65,6 +65,7 @@ export class SoftphoneView {
   // `root`: an element to fill. `options`: of SoftphoneClient, and `title`.
   constructor(root, options) {
     this.client = new SoftphoneClient(options);
+    root.softphone = this; // for scripts of the page
     this.title = options.title ?? "";
     root.innerHTML = MARKUP;
     this.box = root.querySelector(".softphone");
