@@ -13,6 +13,8 @@ EventName = Literal[
     "vad",  # speaking
     "partial",  # text: what the recogniser believes so far
     "final",  # text, confidence, rejected
+    "session",  # the call is answered: what its turn taking starts from
+    "end_of_speech",  # the caller has finished: the recogniser is asked for its final
     "turn",  # the caller's turn as given to the dialog
     "act",  # what the dialog decided
     "heard",  # what the caller heard of one utterance of the bot

@@ -1,12 +1,13 @@
 """What a call session tells its observer: one method a kind of thing, so that the names and fields of
 events (docs/timeline.md) stand in one place."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from dialog.breaker import Switched
 from dialog.turn import (
     BargeIn,
     Dtmf,
+    EndOfSpeech,
     OnHold,
     PauseBot,
     ResumeBot,
@@ -14,6 +15,7 @@ from dialog.turn import (
     SpeechStopped,
     Transcript,
     TurnInput,
+    TurnPolicy,
 )
 from dialog.types import Act, Hangup, Listen, Note, NoteName, Say, SendDtmf, Transfer, UserTurn
 from media.observe import CallObserver
@@ -26,6 +28,7 @@ class CallReport:
 
     def __init__(self, observer: CallObserver) -> None:
         self._event = observer.event
+        self._policy = TurnPolicy()  # the call's own
 
     def happened(self, event: TurnInput) -> None:
         """An input of the turn engine; the bot's own speech is told by what was heard."""
@@ -34,14 +37,23 @@ class CallReport:
                 self._event("vad", speaking=True, ago_ms=ago)
             case SpeechStopped(ago):
                 self._event("vad", speaking=False, ago_ms=ago)
-            case Transcript(text, False):
-                self._event("partial", text=text)
+            case Transcript(final=False):
+                self._event("partial", text=event.text, **_flags(event))
             case Transcript(text, True, confidence, rejected):
-                self._event("final", text=text, confidence=confidence, rejected=rejected)
+                self._event("final", text=text, confidence=confidence, rejected=rejected, **_flags(event))
             case Dtmf(digit):
                 self._event("dtmf", digit=digit, direction="received")
             case OnHold(active):
                 self._event("hold", active=active)
+
+    def began(self, policy: TurnPolicy, lead_ms: int) -> None:
+        """The call is answered; `policy` is its own, which flow nodes change."""
+        self._policy = policy
+        self._event("session", lead_ms=lead_ms, turn=_changes(policy, TurnPolicy()))
+
+    def end_of_speech(self, decision: EndOfSpeech) -> None:
+        """The caller has finished: the recogniser is asked for its final."""
+        self._event("end_of_speech", spoke_until_ms=decision.spoke_until_ms)
 
     def turn(self, turn: UserTurn) -> None:
         """The caller's turn, as the dialog gets it."""
@@ -65,8 +77,10 @@ class CallReport:
         match act:
             case Say(text):
                 self._event("act", kind="say", text=text)
-            case Listen(hints):
-                self._event("act", kind="listen", phrases=len(hints.phrases), open=hints.open)
+            case Listen(hints, policy, language):
+                turn = _changes(policy or self._policy, self._policy)
+                what = {"phrases": len(hints.phrases), "open": hints.open, "language": language}
+                self._event("act", kind="listen", **what, turn=turn)
             case Note(name, data):
                 self._event("note", name=name, data=dict(data))
             case SendDtmf(digits):
@@ -117,3 +131,14 @@ class CallReport:
     def error(self, where: str, message: str) -> None:
         """Something failed and the call goes on."""
         self._event("error", where=where, message=message)
+
+
+def _flags(transcript: Transcript) -> dict[str, bool]:
+    """What is out of the ordinary about it."""
+    return {name: True for name in ("complete", "fragment", "unasked") if getattr(transcript, name)}
+
+
+def _changes(policy: TurnPolicy, base: TurnPolicy) -> dict[str, object]:
+    """Fields in which a policy differs from another."""
+    values = {f.name: getattr(policy, f.name) for f in fields(policy)}
+    return {name: value for name, value in values.items() if value != getattr(base, name)}

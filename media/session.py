@@ -187,6 +187,7 @@ class CallSession:
     async def run(self) -> HangupCause:
         """Run the call until a party hangs up. Whatever goes wrong, no task of the call is left."""
         self._line.began(self._clock())
+        self._report.began(self._config.policy, self._leg.lead_ms)
         self._leg.start(self)
         async with task_scope() as start:
             self._start = self.board.start = start
@@ -256,6 +257,7 @@ class CallSession:
                 case BeginSpeech():
                     self._hearing.begin()
                 case EndOfSpeech(spoke_until_ms):
+                    self._report.end_of_speech(decision)
                     self._speech_end = Milestones(self._epoch + spoke_until_ms / 1000, self._clock())
                     self._hearing.finish()
                 case DropSpeech():

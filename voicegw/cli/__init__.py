@@ -17,7 +17,17 @@ from media.errors import MediaError
 from voicegw import __version__
 from voicegw.errors import VoicegwError
 
-COMMANDS = ("run", "config", "chat", "calls", "dial", "phone", "simulate", "speech")  # in the order of --help
+COMMANDS = (
+    "run",
+    "config",
+    "chat",
+    "calls",
+    "replay",
+    "dial",
+    "phone",
+    "simulate",
+    "speech",
+)  # as in --help
 
 EPILOG = """Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.
 

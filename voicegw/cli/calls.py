@@ -111,6 +111,15 @@ def show_call(
     _print_call(call, view, _lines(view, events, details=timeline), quality_text(events or ()))
 
 
+def timeline_of(call_id: str, config: Path | None) -> Path | None:
+    """Where the timeline of a call lies; None if it has none."""
+    from voicegw.storage.view import call_json
+
+    data_dir, call = _read(config, lambda reader: reader.find(call_id))
+    path = call_json(call, data_dir, turns=False)["timeline"]
+    return None if path is None else Path(path)
+
+
 def _read(config: Path | None, work: "Callable[[CallReader], Awaitable[T]]") -> tuple[Path, T]:
     """The data folder of this configuration, and what `work` reads from its database."""
     from voicegw.config import load_storage
