@@ -39,6 +39,7 @@ from voicegw.config.model import SipStack
 from voicegw.dialapi import DialApi
 from voicegw.dialler import LiveDialler
 from voicegw.dialplan import DialPlan
+from voicegw.drainapi import DrainApi
 from voicegw.engines import agent_parts, maker, warm_up
 from voicegw.errors import StartError
 from voicegw.flows import Conversation, domain_of, new_dialog
@@ -66,6 +67,7 @@ class App:
     def __init__(self, config: Config, flows: dict[str, Conversation]) -> None:
         self._config, self._flows = config, flows
         self._stack = AsyncExitStack()
+        self._stopping = False
         self.metrics = Metrics()
         self.calls: CallManager
         self.sip: SipEndpoint
@@ -99,12 +101,16 @@ class App:
 
     async def drain(self) -> None:
         """Take no more calls and bring those in progress to their end."""
-        self.sip.draining = True
-        if self.switch is not None:
-            self.switch.edge.draining = True
+        self._stopping = True
+        self._close_doors(True)  # noqa: FBT003
         self.dialer.drain()
         log.info("draining", extra={"calls": len(self.calls.live), "limit_s": self._config.drain.limit_s})
         await self.calls.drain(self._config.drain.limit_s, self._config.drain.goodbye_s)
+
+    def _close_doors(self, closed: bool) -> None:  # noqa: FBT001 - a state, not an option
+        self.sip.draining = self.calls.draining = closed
+        if self.switch is not None:
+            self.switch.edge.draining = closed
 
     async def _start(self) -> None:
         config = self._config
@@ -218,7 +224,8 @@ class App:
     def _mounts(self) -> list[Mount]:
         """Parts with web requests of their own."""
         live = LiveApi(self.calls.live, self._dialler)
-        mounts: list[Mount] = [DialApi(self.dialer), live, *self.carriers.mounts, *self._softphone]
+        drain = DrainApi(self._close_doors, lambda: len(self.calls.live), lambda: self._stopping)
+        mounts: list[Mount] = [DialApi(self.dialer), drain, live, *self.carriers.mounts, *self._softphone]
         return [*mounts, BansApi(self.sip.sources)] if isinstance(self.sip, UserAgent) else mounts
 
     async def _browser(self, metronome: Metronome, keeper: CallKeeper) -> list[Mount]:

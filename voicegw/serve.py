@@ -17,6 +17,7 @@ from voicegw.app import App
 from voicegw.config import Config
 from voicegw.flows import Conversation
 from voicegw.logs import DroppingQueueHandler, logging_to
+from voicegw.notify import Notifier
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +77,22 @@ async def _serve(config: Config, flows: dict[str, Conversation], logs: DroppingQ
                 app.metrics.pull_gauge("log_records_dropped", text, lambda: logs.dropped)
                 _settle_memory()
                 _announce(app)
-                await signals.asked.wait()
-                await _drain(app, signals)
+                await _stand(app, signals)
                 log.info("stopping")
         except asyncio.CancelledError:
             if not signals.asked.is_set():
                 raise
+
+
+async def _stand(app: App, signals: Signals) -> None:
+    """Until it is told to stop, and has drained."""
+    manager = Notifier()
+    async with task_scope() as start:
+        start(manager.keep_alive(), "watchdog")
+        manager.say("READY=1")
+        await signals.asked.wait()
+        manager.say(f"STOPPING=1\nSTATUS=draining {len(app.calls.live)} calls")
+        await _drain(app, signals)
 
 
 async def _drain(app: App, signals: Signals) -> None:

@@ -120,18 +120,28 @@ def failing(tmp_path: Path, *arguments: str, **settings: str) -> str:
 
 
 def test_the_server_starts_serves_and_stops(tmp_path: Path) -> None:
-    with running(tmp_path) as server:
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # systemd
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(5)
+    told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+    with manager, running(tmp_path, **told) as server:
+        assert {manager.recv(100) for _ in range(4)} == {b"READY=1", b"WATCHDOG=1"}
         status, body = server.get("health")
         report = json.loads(body)
         assert status == 200 and report["status"] == "ok" and report["version"] == __version__
         assert {"storage", "disk", "sip", "stt", "ticker"} <= report["checks"].keys()
         assert b"voicegw_calls_active 0.0" in server.get("metrics")[1]
-        assert server.uri.encode() in server.get("")[1]
+        assert server.uri.encode() in server.get("calls")[1]
         assert json.loads(server.get("api/calls")[1]) == {"calls": []}
         assert server.sip("OPTIONS") == "SIP/2.0 200 OK"
 
         code, rest = server.stop()
         assert code == 0
+        manager.setblocking(False)
+        said = b""
+        while b"STOPPING" not in said:
+            said = manager.recv(100)
+        assert said == b"STOPPING=1\nSTATUS=draining 0 calls"
         assert rest == "", "stdout has the one line only"
         assert "voicegw call sip:bot@" in server.stderr, "a person is told how to call"
         records = [json.loads(line) for line in server.stderr.splitlines() if line.startswith("{")]
@@ -295,7 +305,9 @@ def test_at_the_drains_limit_callers_are_told_goodbye(tmp_path: Path) -> None:
     assert "bot hung up" in said, said
     assert ended_calls(tmp_path) == ["normal"]
     (timeline,) = (tmp_path / "data").rglob("*.jsonl")
-    assert "we have to end this call now" in timeline.read_text()
+    events = [json.loads(line) for line in timeline.read_text().splitlines()]
+    goodbye = [event for event in events if event["event"] == "heard"][-1]
+    assert "we have to end this call now" in goodbye["text"] and goodbye["complete"]
 
 
 def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ COMMANDS = (
     "calls",
     "replay",
     "dial",
+    "drain",
     "phone",
     "simulate",
     "speech",
