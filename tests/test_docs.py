@@ -182,7 +182,7 @@ def metric_names() -> set[str]:
         names |= {f"{line}_bucket", f"{line}_count", f"{line}_sum"}
     names |= set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
     source = (ROOT / "voicegw/watch.py").read_text() + (ROOT / "voicegw/serve.py").read_text()
-    for kind, name in re.findall(r'pull_(counts|gauge)\(\s*"(\w+)"', source):
+    for kind, name in re.findall(r'pull_(counts|gauge)(?:_of)?\(\s*"(\w+)"', source):
         names.add(f"voicegw_{name}" + ("_total" if kind == "counts" else ""))
     names |= {f"voicegw_stt_{name}" for name in ("workers", "streams", "open_utterances")}
     return names

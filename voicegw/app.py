@@ -56,7 +56,15 @@ from voicegw.stall import StallWatch
 from voicegw.storage.engine import StorageError, database_url
 from voicegw.storage.reader import CallReader
 from voicegw.switch import Switch
-from voicegw.watch import watch_callbacks, watch_ears, watch_keeper, watch_sip, watch_stalls, watch_ticker
+from voicegw.watch import (
+    watch_callbacks,
+    watch_carriers,
+    watch_ears,
+    watch_keeper,
+    watch_sip,
+    watch_stalls,
+    watch_ticker,
+)
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +205,7 @@ class App:
         self.sip = _endpoint(self._config, _rtp_media(self._config, metronome))
         self.carriers = Carriers(self._config, self.calls, metronome)
         self._stack.push_async_callback(self.carriers.close)
-        self.carriers.watch(self.metrics)
+        watch_carriers(self.carriers, self.metrics)
         await self._bind()
         if self.switch is not None:
             await self.switch.start(self.calls.on_call, self.sip_uri)

@@ -1,17 +1,16 @@
 """The carriers that are configured: each mounted into the web server, each a way out for calls."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from media.leg import CallInfo
 from media.metronome import Metronome
 from sip.carrier import Carrier
-from sip.carrierdesk import CarrierDesk, CarrierHost, DeskStats
-from sip.carrierrest import RestClient, RestStats
+from sip.carrierdesk import CarrierHost
 from sip.carrierweb import CarrierMount
 from sip.endpoint import WayOut
+from sip.mediacore import Capabilities, Means
 from sip.plivo import Plivo
 from sip.telnyxcarrier import Telnyx
 from sip.twiliocarrier import Twilio
@@ -20,12 +19,11 @@ from voicegw.admission import NOT_FOUND
 from voicegw.calls import CallManager
 from voicegw.config.model import Config
 from voicegw.errors import StartError
-from voicegw.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 # Section of the configuration -> the carrier, and the setting without which it is not used.
-_CARRIERS: Mapping[str, tuple[Callable[[Any], Carrier], str]] = {
+_CARRIERS: Mapping[str, tuple[Any, str]] = {
     "twilio": (Twilio, "account_sid"),
     "telnyx": (Telnyx, "api_key"),
     "plivo": (Plivo, "auth_id"),
@@ -68,15 +66,6 @@ class Carriers:
         """Those that can place calls, by name."""
         return {m.carrier.name: m.desk for m in self.mounts if m.carrier.capabilities.outbound}
 
-    def watch(self, metrics: Metrics) -> None:
-        """Count what comes, and what is asked."""
-        for mount in self.mounts:
-            carrier = mount.carrier
-            name, text = carrier.name, carrier.name.capitalize()
-            metrics.pull_counts(f"{name}_door", f"What came from {text}.", partial(_stats, mount.desk))
-            if carrier.client is not None:
-                metrics.pull_counts(f"{name}_rest", f"Requests to {text}.", partial(_stats, carrier.client))
-
     async def close(self) -> None:
         """Close connections. Idempotent."""
         for mount in self.mounts:
@@ -97,9 +86,27 @@ class Carriers:
         log.info("carrier reports", extra={"kind": kind, "carrier_id": call_id, **_shown(data)})
 
 
-def _stats(owner: CarrierDesk | RestClient) -> DeskStats | RestStats:
-    return owner.stats
-
-
 def _shown(data: Mapping[str, str]) -> dict[str, str]:
     return {f"carrier_{name.lower()}": value for name, value in data.items()}
+
+
+def capability_table() -> str:
+    """What each carrier can do, as docs/carriers.md prints it; made from their records."""
+    rows = [
+        "| carrier | interrupted at once | heard is measured | keys in | keys out | ends calls by "
+        "| hand-over | conference | outbound | answering machine | records too |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for section, (carrier, _) in _CARRIERS.items():
+        can: Capabilities = carrier.capabilities
+        cells: list[bool | Means] = [can.clear, can.played, can.dtmf_in, can.dtmf_out, can.hangup]
+        cells += [can.transfer, can.conference, can.outbound, can.amd, can.recording]
+        rows.append(f"| {section} | {' | '.join(map(_cell, cells))} |")
+    return "\n".join(rows)
+
+
+def _cell(value: bool | Means) -> str:
+    if isinstance(value, Means):
+        words = {Means.NO: "no", Means.SOCKET: "the socket", Means.REST: "a request", Means.TONES: "sound"}
+        return words[value]
+    return "yes" if value else "no"

@@ -234,7 +234,12 @@ class Metrics:
     ) -> None:
         """Counters kept elsewhere: every number of type `kind` in a dataclass, its name as label `kind`."""
         names = [f.name for f in fields(read()) if f.type is kind and f.name not in but]
-        self.registry.register(_Counts(f"voicegw_{name}", text, read, names))
+        self.registry.register(_Counts(f"voicegw_{name}", text, {"": read}, names))
+
+    def pull_counts_of(self, name: str, text: str, label: str, reads: "Mapping[str, Read]") -> None:
+        """The same of several, each with a value of the label of its own."""
+        names = [f.name for read in reads.values() for f in fields(read()) if f.type is int]
+        self.registry.register(_Counts(f"voicegw_{name}", text, reads, list(dict.fromkeys(names)), label))
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""
@@ -253,13 +258,18 @@ class Metrics:
 class _Counts(Collector):
     """Counters that live in somebody else's dataclass."""
 
-    def __init__(self, name: str, text: str, read: "Read", names: list[str]) -> None:
-        self._name, self._text, self._read, self._names = name, text, read, names
+    def __init__(
+        self, name: str, text: str, reads: "Mapping[str, Read]", names: list[str], label: str = ""
+    ) -> None:
+        self._name, self._text, self._reads, self._names, self._label = name, text, reads, names, label
 
     def collect(self) -> Iterator[Metric]:
         """Read them now."""
-        counters = self._read()
-        family = CounterMetricFamily(self._name, self._text, labels=["kind"])
-        for name in self._names:
-            family.add_metric([name.removesuffix("_s")], getattr(counters, name))
+        labels = [self._label, "kind"] if self._label else ["kind"]
+        family = CounterMetricFamily(self._name, self._text, labels=labels)
+        for whose, read in self._reads.items():
+            counters = read()
+            for name in self._names:
+                values = [whose, name.removesuffix("_s")] if self._label else [name.removesuffix("_s")]
+                family.add_metric(values, getattr(counters, name))
         yield family

@@ -5,10 +5,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from media.stt.base import SpeechToText
+from sip.carrierdesk import CarrierDesk, DeskStats
+from sip.carrierrest import RestClient, RestStats
 from sip.freeswitch import FreeswitchEdge
 from sip.ua.agent import UserAgent
 from sip.ua.registration import RegistrationStatus
 from voicegw.callbacks import Callbacks
+from voicegw.carriers import Carriers
 from voicegw.clock import utc
 from voicegw.health import Health
 from voicegw.keeper import CallKeeper
@@ -110,6 +113,18 @@ def watch_callbacks(callbacks: Callbacks, metrics: Metrics) -> None:
     """Status callbacks of outbound calls."""
     metrics.pull_counts("callbacks", "Status callbacks, by fate.", lambda: callbacks.counters)
     metrics.pull_gauge("callbacks_waiting", "Not delivered yet.", lambda: callbacks.waiting)
+
+
+def watch_carriers(carriers: Carriers, metrics: Metrics) -> None:
+    """Webhooks and sockets of carriers, and requests to them."""
+    doors = {mount.carrier.name: partial(_stats, mount.desk) for mount in carriers.mounts}
+    clients = {m.carrier.name: partial(_stats, m.carrier.client) for m in carriers.mounts if m.carrier.client}
+    metrics.pull_counts_of("carrier_door", "Webhooks and sockets of carriers.", "carrier", doors)
+    metrics.pull_counts_of("carrier_rest", "Requests to carriers.", "carrier", clients)
+
+
+def _stats(owner: CarrierDesk | RestClient) -> DeskStats | RestStats:
+    return owner.stats
 
 
 def watch_ticker(metrics: Metrics, health: Health, limit_ms: int) -> None:
