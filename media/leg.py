@@ -118,7 +118,8 @@ class CallLeg(Protocol):
         """Make the far end forget what it has buffered. Nothing to do where `lead_ms` is 0."""
 
     def send_dtmf(self, digits: str) -> None:
-        """Press keys, one after the other. Audio pauses meanwhile."""
+        """Press keys, one after the other. Audio pauses meanwhile. Raises Unsupported where nothing carries
+        them."""
 
     async def hangup(self, cause: HangupCause) -> None:
         """End the call. Idempotent; `on_closed` follows."""

@@ -51,7 +51,7 @@ from dialog.types import (
 )
 from media.callconfig import Engines, SessionConfig
 from media.company import Company
-from media.errors import ProviderError
+from media.errors import ProviderError, Unsupported
 from media.frames import AudioFrame
 from media.happenings import Goodbye, Happening, ReplyDone, Tick
 from media.hearing import Hearing
@@ -378,7 +378,10 @@ class CallSession:
                 self._decide(self._turns.listen(policy or self._config.policy, language, answers))
                 self._hearing.expect(hints)
             case SendDtmf(digits):
-                self._leg.send_dtmf(digits)
+                try:
+                    self._leg.send_dtmf(digits)
+                except Unsupported as error:  # nothing of this carrier carries keys
+                    self._report.error("dtmf", str(error))
             case Transfer() | Hangup():
                 self._post(act)
 

@@ -31,7 +31,7 @@ LATENESS_BEATS = 1000  # of 5 ms: the last 5 s
 TOKENS = ("prompt", "completion", "cached")
 SOURCES = ("speech", "dtmf", "text")
 REJECTIONS = ("busy", "flow_busy", "caller_busy", "late", "draining", "not_found", "engine", "error", "gone")
-ERRORS = ("reply", "stt", "tts", "transfer", "party", "recording", "storage", "call")
+ERRORS = ("reply", "stt", "tts", "transfer", "party", "dtmf", "recording", "storage", "call")
 RTP_IN = (
     *("received", "lost", "late", "reordered", "duplicate", "discarded", "wrong_type", "garbage", "foreign"),
     *("concealed", "noise", "shortened", "lengthened"),

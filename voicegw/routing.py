@@ -1,4 +1,4 @@
-"""Which flow answers which call: by header, by called number, else the default."""
+"""Which flow answers which call: by what the carrier was told, by header, by number, else the default."""
 
 from collections.abc import Collection
 
@@ -11,6 +11,7 @@ class Router:
 
     def __init__(self, table: Routing, flows: Collection[str]) -> None:
         """`flows` are the names of loaded flows, the default one first; the table names no other."""
+        self._flows = frozenset(flows)
         self._header, self._headers = table.header.lower(), dict(table.headers)
         self._exact = {n: flow for n, flow in table.numbers.items() if not n.endswith("*")}
         patterns = {n[:-1]: flow for n, flow in table.numbers.items() if n.endswith("*")}
@@ -20,6 +21,8 @@ class Router:
 
     def flow_for(self, call: CallInfo) -> str | None:
         """Name of the flow; None: nobody lives here, answer 404."""
+        if (told := call.passed.get("flow", "")) in self._flows:
+            return told
         if self._header and (flow := self._headers.get(call.headers.get(self._header, "").strip())):
             return flow
         if flow := self._exact.get(call.callee):

@@ -299,3 +299,12 @@ def test_whoever_does_not_go_is_hung_up_on() -> None:
 
     assert run(scenario()) == pytest.approx(6, abs=0.5)
     assert house.journals.opened["ringing"].causes == [HangupCause.NORMAL]
+
+
+def test_what_a_carrier_was_told_chooses_the_flow_before_all_else() -> None:
+    router = Router(Routing(numbers={"4711": "demo"}), ["demo", "sales"])
+    for told, flow in (({"flow": "sales"}, "sales"), ({"flow": "nonsense"}, "demo"), ({}, "demo")):
+        assert router.flow_for(CallInfo("c1", "a", "4711", "twilio", passed=told)) == flow
+    assert router.flow_for(CallInfo("c1", "a", "4711", "sip", headers={"flow": "sales"})) == "demo", (
+        "a stranger's"
+    )
