@@ -118,13 +118,6 @@ class JitterBuffer:
         self._meter.forget_depth()
         return None
 
-    def peek(self) -> bytes | None:
-        """The first payload that is waiting, whatever its turn: the repair of the packet before it may be in
-        it."""
-        if not self._packets:
-            return None
-        return self._packets[min(self._packets)][1]
-
     def reset(self) -> None:
         """Forget all packets: another source speaks now."""
         self._packets.clear()

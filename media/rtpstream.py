@@ -195,9 +195,6 @@ class RtpReceiver:
             self._noisy = True
             self.stats.noise += 1
             return self._noise.frame(self._size // 2)
-        repair = self._codec.repair
-        if repair is not None and (following := self._jitter.peek()):
-            return repair(self._decoder, following)
         if self._plc.fading:
             self.stats.concealed += 1
         return self._plc.conceal()
@@ -254,8 +251,9 @@ class RtpSender:
         self._encoder = codec.encoder()
         self._size = 2 * codec.rate * FRAME_MS // 1000
         self._frame_ticks = codec.clock * FRAME_MS // 1000
+        if not codec.octets:
+            ptime_ms = FRAME_MS  # the far end's wish is no more than that
         self._packet_ticks = codec.clock * ptime_ms // 1000
-        self._packet_size = 2 * codec.rate * ptime_ms // 1000
         self._pending = b""
         self._silence = self._encoder(bytes(self._size)) if codec.stateless else None
         self._silent = 0  # frames in a row that were not sent
@@ -265,16 +263,12 @@ class RtpSender:
     def audio(self, pcm: bytes) -> list[bytes]:
         """The packets that one frame completes."""
         self._silent = 0
-        if not self._codec.octets:
-            return self._whole(pcm)
         return self._payload(self._encoder(pcm))
 
     def silence(self) -> list[bytes]:
         """The packets that one silent frame completes."""
         if self.suppress_silence:
             return self._noise()
-        if not self._codec.octets:
-            return self._whole(bytes(self._size))
         return self._payload(self._silence or self._encoder(bytes(self._size)))
 
     def events(self, sender: EventSender, payload_type: int) -> list[bytes]:
@@ -299,15 +293,6 @@ class RtpSender:
             packets = [source.event(COMFORT_NOISE, level, source.timestamp, marker=False)]
         self._silent += 1
         self.pause()
-        return packets
-
-    def _whole(self, pcm: bytes) -> list[bytes]:
-        """Packets of a codec that takes a packet time at once."""
-        self._pending += pcm
-        packets = []
-        while len(self._pending) >= self._packet_size:
-            sound, self._pending = self._pending[: self._packet_size], self._pending[self._packet_size :]
-            packets.append(self._source.packet(self._type, self._encoder(sound), self._packet_ticks))
         return packets
 
     def _payload(self, payload: bytes) -> list[bytes]:

@@ -78,7 +78,9 @@ class OfferAnswer:
     def offer(self, direction: MediaDirection = MediaDirection.SENDRECV) -> str:
         """Our description, to be followed by `accept` or `abandon`."""
         types = _number(self._codecs)
-        maps = [RtpMap(number, c.name, c.clock) for c, number in zip(self._codecs, types, strict=True)]
+        maps = [
+            RtpMap(number, c.name, c.clock, c.channels) for c, number in zip(self._codecs, types, strict=True)
+        ]
         clocks = list(dict.fromkeys(m.clock for m in maps))
         # RFC 4733, 2.1: events have the clock of the audio they interrupt, so one type for each clock.
         free = (t for t in range(DTMF_TYPE, 128) if t not in types)
@@ -118,7 +120,7 @@ class OfferAnswer:
         agreement = self._agree(theirs, direction, None)
         keys, srtp = self.encryption.answer(theirs)
         agreement = self._encrypted(agreement, srtp)
-        maps = [RtpMap(agreement.send_type, agreement.codec.name, agreement.codec.clock)]
+        maps = [_map(agreement.codec, agreement.send_type)]
         events = []
         if agreement.dtmf_send_type is not None:
             events = [RtpMap(agreement.dtmf_send_type, "telephone-event", agreement.dtmf_clock)]
@@ -170,7 +172,12 @@ class OfferAnswer:
         *,
         mux: bool = True,
     ) -> MediaDescription:
-        attributes = [str(m) for m in maps]
+        attributes = []
+        for m in maps:
+            attributes.append(str(m))
+            attributes += [
+                f"fmtp:{m.payload_type} {c.parameters}" for c in self._codecs if c.parameters and _same(m, c)
+            ]
         for event in events:
             attributes += [str(event), f"fmtp:{event.payload_type} {EVENTS}"]
         attributes.append(f"ptime:{ptime_ms}")
@@ -231,9 +238,15 @@ class OfferAnswer:
         raise RemoteProtocolError(f"no common codec: they offer {theirs}; we have {ours}", 488)
 
 
+def _map(codec: Codec, number: int) -> RtpMap:
+    return RtpMap(number, codec.name, codec.clock, codec.channels)
+
+
 def _same(offered: RtpMap, codec: Codec) -> bool:
-    return (
-        offered.name.upper() == codec.name.upper() and offered.clock == codec.clock and offered.channels == 1
+    return (offered.name.upper(), offered.clock, offered.channels) == (
+        codec.name.upper(),
+        codec.clock,
+        codec.channels,
     )
 
 

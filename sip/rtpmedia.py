@@ -32,8 +32,8 @@ class RtpConfig:
     last_port: int = 29998
     """Last UDP port for RTP. The default range has room for 5000 calls."""
     codecs: tuple[str, ...] = ("PCMU", "PCMA", "G722", "L16/16000", "L16/8000")
-    """Codecs in order of preference: PCMU, PCMA, G722, L16/8000, L16/16000. The first that the far
-    end has too is taken."""
+    """Codecs in order of preference: PCMU, PCMA, G722, L16/8000, L16/16000, opus (needs `pip install
+    voicegw[opus]`). The first that the far end has too is taken."""
     jitter_min_ms: int = 40
     """Delay of received audio to begin with; it adapts. 20 on a clean LAN, 60 over mobile networks."""
     jitter_max_ms: int = 200

@@ -8,6 +8,8 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from media.errors import MissingExtra
+
 Coder = Callable[[bytes], bytes]
 
 
@@ -24,8 +26,8 @@ class Codec:
     decoder: Callable[[], Coder]  # payload -> s16le PCM; cuts what is not a whole sample
     stateless: bool  # equal PCM gives an equal payload
     duration: Callable[[bytes], int] | None = None  # ticks of a payload, where that is not by its length
-    repair: Callable[[Coder, bytes], bytes] | None = None
-    """With the decoder, and the payload after a lost one: 20 ms in place of the latter."""
+    channels: int = 1  # as SDP has it: Opus says 2 whatever it carries (RFC 7587, section 7)
+    parameters: str = ""  # of SDP's fmtp: what we would like to receive
 
     @property
     def encoding(self) -> str:
@@ -49,15 +51,20 @@ _WHERE = {
     "L16": ("l16", "L16_8000"),
     "L16/8000": ("l16", "L16_8000"),
     "L16/16000": ("l16", "L16_16000"),
+    "OPUS": ("opus", "OPUS"),
 }
 
 
 def codec(name: str) -> Codec:
-    """The codec of this SDP name, with "/clock" where one name has several. Raises KeyError."""
+    """The codec of this SDP name, with "/clock" where one name has several. Raises KeyError, or MissingExtra
+    where it needs a package that is not installed."""
     if name.upper() not in _WHERE:
         raise KeyError(name)
     module, attribute = _WHERE[name.upper()]
-    found = getattr(importlib.import_module(f"media.codecs.{module}"), attribute)
+    try:
+        found = getattr(importlib.import_module(f"media.codecs.{module}"), attribute)
+    except ModuleNotFoundError as error:
+        raise MissingExtra("opus", error.name or module) from error
     assert isinstance(found, Codec)
     return found
 

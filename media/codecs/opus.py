@@ -43,6 +43,7 @@ def _encoder() -> Coder:
     context.sample_rate, context.layout, context.format = RATE, "mono", "s16"
     context.bit_rate, context.time_base = BIT_RATE, Fraction(1, RATE)
     context.options = {"application": "voip", "compression_level": str(COMPLEXITY), "frame_duration": "20"}
+    context.options |= {"fec": "1", "packet_loss": "5"}
     count, quiet, last = 0, 0, b""
 
     def encode(pcm: bytes) -> bytes:
@@ -86,4 +87,10 @@ def _decoder() -> Coder:
     return decode
 
 
-OPUS = Codec("opus", None, CLOCK, RATE, 0, _encoder, _decoder, stateless=False, duration=duration)
+# RFC 7587, 6.1: what our decoder can use. FFmpeg's decoder conceals, yet does not read forward error
+# correction; the encoder sends it, since others do.
+PARAMETERS = f"maxplaybackrate={RATE};sprop-maxcapturerate={RATE};stereo=0;sprop-stereo=0;useinbandfec=0"
+OPUS = Codec(
+    "opus", None, CLOCK, RATE, 0, _encoder, _decoder, stateless=False, duration=duration,
+    channels=2, parameters=PARAMETERS,
+)  # fmt: skip

@@ -11,20 +11,22 @@ from pathlib import Path
 CONFIG = """\
 module_path /usr/lib/baresip/modules
 module g711.so
+module opus.so
+module g722.so
 module aufile.so
+module sndfile.so
+snd_path {folder}
 module ctrl_tcp.so
 module_tmp account.so
 module_app menu.so
-sip_listen 127.0.0.1:0
+sip_listen 127.0.0.1:{sip_port}
 audio_source aufile,{folder}/said.wav
-audio_player aufile,{folder}/heard.wav
+audio_player nothing
 audio_alert aufile,{folder}/alert.wav
 ctrl_tcp_listen 127.0.0.1:{port}
 """
 SECURE = """\
 module srtp.so
-module sndfile.so
-snd_path {folder}
 sip_cafile {ca_file}
 sip_verify_server yes
 """
@@ -33,17 +35,25 @@ sip_verify_server yes
 class Baresip:
     """A running baresip. `said.wav` in its folder is what it says."""
 
-    def __init__(self, folder: Path, caller: str, ca_file: str = "") -> None:
+    def __init__(
+        self, folder: Path, caller: str, ca_file: str = "", codec: str = "pcmu", *, answers: bool = False
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        config = CONFIG.format(folder=folder, port=port)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free_udp:
+            free_udp.bind(("127.0.0.1", 0))
+            sip_port = free_udp.getsockname()[1]
+        self.folder = folder
+        self.uri = f"sip:{caller}@127.0.0.1:{sip_port}"
+        config = CONFIG.format(folder=folder, port=port, sip_port=sip_port)
         transport, encryption = "udp", ""
         if ca_file:
             config += SECURE.format(folder=folder, ca_file=ca_file)
             transport, encryption = "tls", ";mediaenc=srtp-mand"
         (folder / "config").write_text(config)
         (folder / "accounts").write_text(
-            f"<sip:{caller}@127.0.0.1;transport={transport}>;regint=0;audio_codecs=pcmu{encryption}\n"
+            f"<sip:{caller}@127.0.0.1;transport={transport}>;regint=0;audio_codecs={codec}"
+            f"{';answermode=auto' if answers else ''}{encryption}\n"
         )
         (folder / "contacts").write_text("")
         self._log = folder / "log"
@@ -70,6 +80,12 @@ class Baresip:
         message = json.dumps({"command": name, "params": argument, "token": name})
         self._control.sendall(f"{len(message)}:{message},".encode())
 
+    @property
+    def heard(self) -> Path:
+        """What it has heard in its one call."""
+        (path,) = self.folder.glob("dump-*-dec.wav")
+        return path
+
     def wait(self, seconds: float, event: str = "") -> bool:
         """So long, or until this happens."""
         end = time.monotonic() + seconds
@@ -94,12 +110,17 @@ class Baresip:
 
 
 @contextmanager
-def baresip(folder: Path, caller: str, ca_file: str = "") -> Iterator[Baresip]:
-    """Ended with the block. With a `ca_file` it speaks TLS with servers of that authority, and SRTP only;
-    what it hears is then in dump-*-dec.wav."""
-    phone = Baresip(folder, caller, ca_file)
+def baresip(
+    folder: Path, caller: str, ca_file: str = "", codec: str = "pcmu", *, answers: bool = False
+) -> Iterator[Baresip]:
+    """Ended with the block. With a `ca_file` it speaks TLS with servers of that authority, and SRTP only."""
+    phone = Baresip(folder, caller, ca_file, codec, answers=answers)
     try:
         yield phone
     finally:
         phone.process.terminate()
-        phone.process.wait(10)
+        try:
+            phone.process.wait(10)
+        except subprocess.TimeoutExpired:  # it waits for somebody who has gone
+            phone.process.kill()
+            phone.process.wait(10)
