@@ -17,6 +17,10 @@ pytestmark = pytest.mark.real
 
 CALLER, AGENT, BOSS = 500, 900, 1400  # Hz: what each of them "says"
 RATES = {"pcmu": (8000, 1), "g722/16000/1": (16000, 1), "opus/48000/2": (48000, 2)}
+SETTINGS = {
+    "VOICEGW_FLOWS": '["desk.yaml"]',
+    "VOICEGW_OUTBOUND__ROUTES": '[{"prefix": "sip:"}]',
+}
 FLOW = """\
 flow: desk
 start: desk
@@ -83,13 +87,9 @@ def test_three_telephones_with_three_codecs_in_one_call(tmp_path: Path) -> None:
         baresip(caller_folder, "carol") as caller,
     ):
         (tmp_path / "desk.yaml").write_text(FLOW.format(agent=agent.uri))
-        settings = {
-            "VOICEGW_FLOWS": '["desk.yaml"]',
-            "VOICEGW_OUTBOUND__ROUTES": '[{"prefix": "sip:"}]',
-            "VOICEGW_SESSION__TRANSFER__HOW": "bridge",
-            "VOICEGW_RTP__CODECS": '["opus", "G722", "PCMU"]',
-        }
-        with serving(tmp_path, **settings) as server:
+        settings = {"VOICEGW_SESSION__TRANSFER__HOW": "bridge"}
+        settings["VOICEGW_RTP__CODECS"] = '["opus", "G722", "PCMU"]'
+        with serving(tmp_path, **SETTINGS, **settings) as server:
             call_id = talking(server, caller, agent)
             caller.wait(3)
             post(server, f"{call_id}/listen", to=boss.uri)
@@ -123,12 +123,8 @@ def test_the_caller_is_back_with_the_bot_when_nobody_is_there(tmp_path: Path) ->
     caller_folder = microphone(tmp_path / "caller", CALLER, "pcmu")
     with baresip(caller_folder, "carol") as caller:
         (tmp_path / "desk.yaml").write_text(FLOW.format(agent="sip:agent@127.0.0.1:9"))
-        settings = {
-            "VOICEGW_FLOWS": '["desk.yaml"]',
-            "VOICEGW_OUTBOUND__ROUTES": '[{"prefix": "sip:"}]',
-            "VOICEGW_SESSION__TRANSFER": '{"how": "bridge", "timeout_s": 3, "music": "ringing"}',
-        }
-        with serving(tmp_path, **settings) as server:
+        how = {"VOICEGW_SESSION__TRANSFER": '{"how": "bridge", "timeout_s": 3, "music": "ringing"}'}
+        with serving(tmp_path, **SETTINGS, **how) as server:
             caller.command("dial", server.uri)
             assert caller.wait(25, "CALL_CLOSED"), server.stderr[-3000:]
             server.settled()
