@@ -60,6 +60,7 @@ from voicegw.watch import (
     watch_callbacks,
     watch_carriers,
     watch_ears,
+    watch_engine,
     watch_keeper,
     watch_sip,
     watch_stalls,
@@ -123,10 +124,11 @@ class App:
     async def _start(self) -> None:
         config = self._config
         data = _data_folder(config.data_dir)
+        health = Health(lambda: len(self.calls.live), lambda: self.calls.draining)
         keeper = await self._keeper(data)
-        voice = MeasuredVoice(await self._voice(), self.metrics)
+        voice = MeasuredVoice(await self._voice(health), self.metrics)
         ears = await self._ears()
-        agents = await self._agents()
+        agents = await self._agents(health)
         router = Router(config.routing, self._flows)
         if config.freeswitch.enabled:
             self.switch = Switch(config.freeswitch, data, keeper.writer, voice)
@@ -141,7 +143,6 @@ class App:
             self._dialler,
         )
         self.calls = CallManager(parts, config.limits, keeper, self.metrics)
-        health = Health(lambda: len(self.calls.live), lambda: self.calls.draining)
         watch_keeper(keeper, self.metrics, health)
         watch_ears(ears, self.metrics, health)
         watch_ticker(self.metrics, health, config.limits.lateness_ms)
@@ -165,8 +166,10 @@ class App:
         except StorageError as error:
             raise StartError(f"storage: {error}") from error
 
-    async def _voice(self) -> TextToSpeech:
-        voice = RecordedVoice(engines.voice(self._config))
+    async def _voice(self, health: Health) -> TextToSpeech:
+        made = engines.voice(self._config)
+        watch_engine("tts", made, self.metrics, health)
+        voice = RecordedVoice(made)
         self._stack.push_async_callback(voice.close)
         session = self._config.session
         await voice.record((session.fallback_phrase, session.goodbye_phrase))
@@ -183,12 +186,13 @@ class App:
                 raise StartError(f"stt engine {name!r} cannot prepare flow {flow.name!r}: {error}") from error
         return ears
 
-    async def _agents(self) -> AgentParts | None:
+    async def _agents(self, health: Health) -> AgentParts | None:
         specs = [flow for flow in self._flows.values() if isinstance(flow, AgentSpec)]
         agents = agent_parts(self._config) if specs else None
         if agents is not None:
             self._stack.push_async_callback(agents.model.close)
             self._stack.push_async_callback(agents.tools.close)
+            watch_engine("llm", agents.model, self.metrics, health)
             await warm_up(agents, specs, self._config)
         return agents
 

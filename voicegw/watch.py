@@ -1,6 +1,7 @@
 """What is watched of the parts: their counters for /metrics, their faults for /health."""
 
 import logging
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GAUGES = ("workers", "busy", "waiting")  # of worker pools
+
 
 @runtime_checkable
 class HasStats(Protocol):
@@ -44,6 +47,26 @@ def watch_keeper(keeper: CallKeeper, metrics: Metrics, health: Health) -> None:
     health.add("disk", keeper.disk_fault, vital=False)
 
 
+@runtime_checkable
+class HasFault(Protocol):
+    """An engine that knows when it is down."""
+
+    def fault(self) -> str | None:
+        """Why requests are not answered as they should be; None when they are."""
+
+
+def watch_engine(kind: str, engine: object, metrics: Metrics, health: Health) -> None:
+    """A voice or a language model: its counters, and whether it is down. Calls are taken without it: they
+    hear an apology, or go to a person."""
+    if isinstance(engine, HasStats):
+        read = engine.stats
+        metrics.pull_counts(f"{kind}_events", f"What the {kind} engines have met.", read, but=GAUGES)
+        text = f"Of the {kind} engine, now."
+        for name in (f.name for f in fields(read()) if f.name in GAUGES):
+            metrics.pull_gauge(f"{kind}_{name}", text, partial(_gauge, engine, name))
+    health.add(kind, engine.fault if isinstance(engine, HasFault) else lambda: None, vital=False)
+
+
 def watch_ears(ears: SpeechToText, metrics: Metrics, health: Health) -> None:
     """The recogniser. Without its workers no call should come here."""
     if not isinstance(ears, HasStats):
@@ -54,7 +77,9 @@ def watch_ears(ears: SpeechToText, metrics: Metrics, health: Health) -> None:
     metrics.pull_counts("stt_seconds", "Time in the recogniser.", ears.stats, kind=float)
     for name in gauges:
         metrics.pull_gauge(f"stt_{name}", "Of the recogniser, now.", partial(_gauge, ears, name))
-    if hasattr(ears.stats(), "workers"):
+    if isinstance(ears, HasFault):
+        health.add("stt", ears.fault, vital=False)
+    elif hasattr(ears.stats(), "workers"):
         health.add("stt", lambda: None if _gauge(ears, "workers") else "no worker is running")
     else:
         health.add("stt", lambda: None)

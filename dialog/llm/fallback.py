@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from dialog.breaker import Breaker, BreakerConfig, Switched
+from dialog.breaker import Breaker, BreakerConfig, Health, Switched
 from dialog.llm.base import (
     Chunk,
     Finished,
@@ -68,6 +68,11 @@ class FallbackModel:
     def name(self) -> str:
         """Of all of them."""
         return " > ".join(member.model.name for member in self.members)
+
+    def fault(self) -> str | None:
+        """For /health: who is left alone now; None while all are well."""
+        down = [m.model.name for m in self.members if m.breaker.health is Health.OPEN]
+        return f"left alone: {', '.join(down)}" if down else None
 
     async def prepare(self, request: LlmRequest) -> None:
         """Prepare each. One that cannot be used now counts as failed; raises LlmError if none can."""

@@ -66,6 +66,10 @@ class FallbackVoice:
         """Counters since the start."""
         return self.members.stats()
 
+    def fault(self) -> str | None:
+        """For /health: who is left alone now."""
+        return self.members.fault()
+
     async def close(self) -> None:
         """Close each."""
         for member in self.members:
