@@ -17,6 +17,7 @@ FULL = [
     ["bench.streams", "--calls", "1,6,16,40"],
     ["bench.streams", "--calls", "6", "--delay", "150", "--jitter", "30"],
     ["bench.rtp_legs", "--calls", "16,100", "--seconds", "20"],
+    ["bench.setups"],
     ["bench.recorder"],
     ["bench.speech"],
 ]

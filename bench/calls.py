@@ -105,10 +105,11 @@ HEADERS += ["stop ms 50/99 (n)", "response ms 50/95", "understood"]
 class Server:
     """The process under test."""
 
-    def __init__(self, port: int, folder: Path, core: str, *, real: bool) -> None:
+    def __init__(self, port: int, folder: Path, core: str, *, real: bool, srtp: bool = False) -> None:
         command = [sys.executable, "-m", "bench.server", "--sip-port", str(port)]
         command += ["--http-port", str(port + 1), "--data-dir", str(folder)]
         command += ["--real"] if real else []
+        command += ["--srtp"] if srtp else []
         if core:
             command = ["taskset", "-c", core, *command]
         self._process = subprocess.Popen(
@@ -207,7 +208,9 @@ def report(crowd: Crowd, cpu: float, memory: float, folder: Path) -> Row:
     )
 
 
-def run(loads: list[int], seconds: float, plan: str, cores: tuple[str, str], *, real: bool) -> list[Row]:
+def run(
+    loads: list[int], seconds: float, plan: str, cores: tuple[str, str], *, real: bool, srtp: bool
+) -> list[Row]:
     """Measure each load against a fresh server."""
     said = sentences("hours*.ulaw" if real else "u*.ulaw")
     if cores[1]:
@@ -216,8 +219,8 @@ def run(loads: list[int], seconds: float, plan: str, cores: tuple[str, str], *, 
     for n, calls in enumerate(loads):
         with tempfile.TemporaryDirectory(prefix="voicegw-bench-") as name:
             port = 15060 + 10 * n
-            server = Server(port, Path(name), cores[0], real=real)
-            crowd = Crowd(("127.0.0.1", port), calls, plan, said)
+            server = Server(port, Path(name), cores[0], real=real, srtp=srtp)
+            crowd = Crowd(("127.0.0.1", port), calls, plan, said, srtp=srtp)
             try:
                 cpu, memory = uvloop.run(load(server, crowd, seconds))
             finally:
@@ -245,11 +248,14 @@ def main() -> None:
     parser.add_argument("--plan", default="AB", help="what callers do with answers: A listen, B interrupt")
     parser.add_argument("--cores", default="0,1", help="server's and callers' core; empty: any")
     parser.add_argument("--real", action="store_true", help="engines and flow of the defaults, not fakes")
+    parser.add_argument("--srtp", action="store_true", help="encrypted audio")
     options = parser.parse_args()
     cores = (options.cores.split(",") + ["", ""])[:2]
     loads = [int(n) for n in options.calls.split(",")]
-    rows = run(loads, options.seconds, options.plan, (cores[0], cores[1]), real=options.real)
+    pair = (cores[0], cores[1])
+    rows = run(loads, options.seconds, options.plan, pair, real=options.real, srtp=options.srtp)
     kind = "everything real" if options.real else "engines faked"
+    kind += ", SRTP" if options.srtp else ""
     show(rows, f"voicegw, {kind}, {options.seconds:.0f} s a row; load average {os.getloadavg()[0]:.1f}")
 
 

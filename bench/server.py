@@ -24,7 +24,9 @@ HERE = Path(__file__).parent
 READY = re.compile(r"voicegw ready: \S+ http(://\S+)/")
 
 
-def environment(sip_port: int, http_port: int, data_dir: str, *, real: bool) -> dict[str, str]:
+def environment(
+    sip_port: int, http_port: int, data_dir: str, *, real: bool, srtp: bool = False
+) -> dict[str, str]:
     """Settings of the server, as a user would give them."""
     settings = {
         "VOICEGW_SIP__HOST": "127.0.0.1",
@@ -34,6 +36,8 @@ def environment(sip_port: int, http_port: int, data_dir: str, *, real: bool) -> 
         "VOICEGW_LIMITS__MAX_CALLS": "500",
         "VOICEGW_LOG__LEVEL": "warning",
     }
+    if srtp:
+        settings |= {"VOICEGW_RTP__SRTP": "required", "VOICEGW_RTP__SRTP_NEEDS_TLS": "false"}
     if not real:
         settings |= {
             "VOICEGW_FLOWS": f'["{HERE / "flow.yaml"}"]',
@@ -86,12 +90,13 @@ def main() -> None:
     parser.add_argument("--http-port", type=int, default=18080)
     parser.add_argument("--data-dir", default="", help="where calls are kept; default: forgotten")
     parser.add_argument("--real", action="store_true", help="engines and flow of the defaults")
+    parser.add_argument("--srtp", action="store_true", help="encrypted audio only, keys over UDP")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="voicegw-bench-") as folder:
         data, sip, http = options.data_dir or folder, options.sip_port, options.http_port
         if options.port is not None:
             sip, http = 0, options.port
-        os.environ.update(environment(sip, http, data, real=options.real))
+        os.environ.update(environment(sip, http, data, real=options.real, srtp=options.srtp))
         if options.port is not None:
             os.environ.update(streaming())
         from voicegw.cli import main as voicegw  # noqa: PLC0415 - reads the environment

@@ -10,6 +10,8 @@ second. Times are of the system's clock, so that they compare with the server's 
 """
 
 import asyncio
+import base64
+import os
 import random
 import struct
 import time
@@ -46,6 +48,28 @@ class Heard:
     status: str = ""
 
 
+class Secret:
+    """SRTP of one call, AES_CM_128_HMAC_SHA1_80, keys in the SDP."""
+
+    def __init__(self) -> None:
+        import pylibsrtp  # noqa: PLC0415 - an extra
+
+        self._library, self._key = pylibsrtp, os.urandom(30)
+        policy = pylibsrtp.Policy(self._key, pylibsrtp.Policy.SSRC_ANY_OUTBOUND)
+        self.protect: Callable[[bytes], bytes] = pylibsrtp.Session(policy).protect
+        self.unprotect: Callable[[bytes], bytes] = lambda data: data
+
+    @property
+    def line(self) -> str:
+        return f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{base64.b64encode(self._key).decode()}\r\n"
+
+    def accept(self, answer: str) -> None:
+        """Take the key of the answer."""
+        key = base64.b64decode(answer.partition("inline:")[2].split()[0])
+        policy = self._library.Policy(key, self._library.Policy.SSRC_ANY_INBOUND)
+        self.unprotect = self._library.Session(policy).unprotect
+
+
 class Caller(asyncio.DatagramProtocol):
     """One call's RTP and its behaviour."""
 
@@ -54,6 +78,7 @@ class Caller(asyncio.DatagramProtocol):
         self.call_id = f"{random.getrandbits(64):x}@bench"
         self.remote: tuple[str, int] | None = None
         self.tag = ""
+        self.secret = Secret() if crowd.srtp else None
         self.transport: asyncio.DatagramTransport | None = None
         self.port = 0
         self._sequence, self._timestamp, self._ssrc = 0, 0, random.getrandbits(32)
@@ -72,6 +97,8 @@ class Caller(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         now = time.time()
+        if self.secret is not None:
+            data = self.secret.unprotect(data)
         _, _, _, timestamp, _ = RTP.unpack_from(data)
         self.heard.arrivals.append((now, timestamp))
         if not audible(data[12:]):
@@ -92,10 +119,9 @@ class Caller(asyncio.DatagramProtocol):
         if payload is None:
             payload = self._noise
             self._decide(now)
-        self.transport.sendto(
-            RTP.pack(0x80, 0, self._sequence & 0xFFFF, self._timestamp & 0xFFFFFFFF, self._ssrc) + payload,
-            self.remote,
-        )
+        header = RTP.pack(0x80, 0, self._sequence & 0xFFFF, self._timestamp & 0xFFFFFFFF, self._ssrc)
+        packet = header + payload
+        self.transport.sendto(self.secret.protect(packet) if self.secret else packet, self.remote)
         self._sequence += 1
         self._timestamp += FRAME
 
@@ -123,8 +149,10 @@ class Caller(asyncio.DatagramProtocol):
 class Crowd(asyncio.DatagramProtocol):
     """All callers of a run, and their signalling on one socket."""
 
-    def __init__(self, target: tuple[str, int], calls: int, plan: str, said: list[bytes]) -> None:
-        self.target, self.plan, self.said = target, plan, said
+    def __init__(
+        self, target: tuple[str, int], calls: int, plan: str, said: list[bytes], *, srtp: bool = False
+    ) -> None:
+        self.target, self.plan, self.said, self.srtp = target, plan, said, srtp
         self.callers = [Caller(self, n) for n in range(calls)]
         self._by_id = {caller.call_id: caller for caller in self.callers}
         self._transport: asyncio.DatagramTransport | None = None
@@ -187,15 +215,18 @@ class Crowd(asyncio.DatagramProtocol):
         if caller.heard.answered:
             return
         caller.heard.answered, caller.heard.setup = True, time.time() - caller.started
+        if caller.secret is not None:
+            caller.secret.accept(body)
         port = next(line.split()[1] for line in body.splitlines() if line.startswith("m=audio"))
         caller.remote = (self.target[0], int(port))
 
     def _invite(self, caller: Caller) -> None:
         caller.started = time.time()
+        profile, key = ("RTP/SAVP", caller.secret.line) if caller.secret is not None else ("RTP/AVP", "")
         sdp = (
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-            f"m=audio {caller.port} RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
-            "a=rtpmap:101 telephone-event/8000\r\n"
+            f"m=audio {caller.port} {profile} 0 101\r\na=rtpmap:0 PCMU/8000\r\n"
+            f"a=rtpmap:101 telephone-event/8000\r\n{key}"
         )
         self._send(self._request("INVITE", caller, 1, sdp))
 
