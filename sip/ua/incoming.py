@@ -201,10 +201,10 @@ class IncomingInvite:
         """The leg, with our description. Raises CallFailed after it has refused the call."""
         if self._leg is not None:
             return self._leg
-        stack, request = self._stack, self._request
-        leg = None
+        stack, request, leg = self._stack, self._request, None
         try:
-            leg = RtpLeg(stack.media, self.info, self._line, stack.exchange.host(self._flow), self._flow.host)
+            host = stack.media_host(self._flow, request.body)
+            leg = RtpLeg(stack.media, self.info, self._line, host, self._flow.host)
             leg.encrypt(stack.encryption(self._flow, self._trunk))
             self._sdp = leg.answer(request.body) if request.body else leg.offer()
         except (PortsExhausted, RemoteProtocolError) as e:

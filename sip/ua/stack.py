@@ -12,6 +12,7 @@ from sip.endpoint import OutboundCall
 from sip.errors import RemoteProtocolError, cause_of_q850, cause_of_status
 from sip.rtpmedia import RtpMedia
 from sip.sdes import SrtpPolicy
+from sip.sdp import parse as parse_sdp
 from sip.ua.config import SipConfig
 from sip.ua.dialog import DialogKey
 from sip.ua.exchange import ALLOW, SUPPORTED, Exchange
@@ -21,6 +22,7 @@ from sip.ua.layer import ServerTransaction
 from sip.ua.message import Request, Response, reply
 from sip.ua.resolve import Resolver
 from sip.ua.sources import Sources
+from sip.ua.transport import route_host
 from sip.ua.trunks import Trunks, TrunkState
 
 log = logging.getLogger(__name__)
@@ -102,6 +104,16 @@ class Stack:
         """The reverse, once what the peer may still repeat has been answered."""
         delay = self.exchange.timers.timeout
         asyncio.get_running_loop().call_later(delay, self.sources.release, flow.host)
+
+    def media_host(self, flow: Flow, offer: bytes) -> str:
+        """Our address for the media of a call that comes in. A phone with both IP versions may signal by one
+        of them and talk by the other."""
+        host = self.exchange.host(flow)
+        try:
+            theirs = next((m.host for m in parse_sdp(offer).media if m.kind == "audio"), "") if offer else ""
+        except RemoteProtocolError:  # the leg says so
+            theirs = ""
+        return route_host(theirs) if theirs and (":" in theirs) != (":" in host) else host
 
     def encryption(self, flow: Flow, trunk: TrunkState | None) -> SrtpPolicy:
         """Of the audio of a call that is signalled on this way. Raises RemoteProtocolError, 488."""

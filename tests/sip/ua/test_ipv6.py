@@ -12,11 +12,13 @@ from media.metronome import Metronome
 from sip.endpoint import OutboundCall
 from sip.rtpleg import RtpLeg
 from sip.rtpmedia import RtpConfig, RtpMedia
+from sip.rtpports import RtpPorts
+from sip.sdp import parse as parse_sdp
 from sip.ua.agent import UserAgent
 from sip.ua.config import SipConfig, TlsConfig
 from sip.ua.message import Response, parse
 from tests.sip.ua.test_transport import Datagrams, options
-from tests.sip.ua.wire import Callee, Ear
+from tests.sip.ua.wire import Callee, Ear, Peer, Wire, run, sdp, user_agent
 
 
 def has_ipv6() -> bool:
@@ -119,3 +121,20 @@ def test_the_source_is_noted_as_the_rfcs_want_it(tls: TlsConfig) -> None:
             await agent.close()
 
     asyncio.run(test())
+
+
+def test_signalled_by_one_version_and_talked_by_the_other() -> None:
+    """As Linphone does where it has both: INVITE by IPv4, media address of IPv6."""
+
+    async def test() -> None:
+        wire = Wire()
+        agent, peer = user_agent(wire), Peer(wire)
+        # All addresses, as by default: a socket bound to one of IPv4 could not do it.
+        agent._media.ports = RtpPorts("0.0.0.0", 0, 0)
+        await agent.start(Callee(ring_s=0.1))
+        offer = sdp().replace(b"IN IP4 127.0.0.1", b"IN IP6 ::1")
+        answer = parse_sdp((await peer.ask(peer.request("INVITE", offer), 200)).body)
+        assert answer.media[0].port and answer.host == "::1"
+        await agent.close()
+
+    run(test)
