@@ -9,18 +9,22 @@ from contextlib import AsyncExitStack
 from media.leg import HangupCause
 from media.tasks import task_scope
 from sip.endpoint import OnCall, OnProgress, OutboundCall
-from sip.errors import CallFailed, LocalProtocolError
+from sip.errors import CallFailed, LocalProtocolError, RemoteProtocolError
 from sip.rtpleg import RtpLeg
 from sip.rtpmedia import RtpMedia
 from sip.sdes import SrtpPolicy
 from sip.sdp import MediaDirection
 from sip.srtp import library
+from sip.ua.accounts import Challenge
 from sip.ua.config import SipConfig
 from sip.ua.counters import SipCounters
 from sip.ua.exchange import Exchange
 from sip.ua.flow import Flow
+from sip.ua.grammar import SipUri
 from sip.ua.outgoing import OutgoingInvite
+from sip.ua.phones import ring
 from sip.ua.reception import Reception
+from sip.ua.registrar import Registrar
 from sip.ua.registration import Registration, RegistrationState
 from sip.ua.reinvite import renegotiate
 from sip.ua.resolve import Resolver
@@ -70,6 +74,8 @@ class UserAgent:
         self._scope = AsyncExitStack()
         self._stack: Stack | None = None
         self._registrations: list[Registration] = []
+        self.registrar = Registrar(config)
+        self.sources.open = config.challenge is not Challenge.NEVER
         self._closed = False
 
     @property
@@ -122,7 +128,9 @@ class UserAgent:
             self._config, self._media, exchange, self.sources, self._trunks, self._resolver, spawn
         )
         self._stack.move = self._move
-        exchange.on_request = Reception(self._stack, on_call).receive
+        exchange.on_request = Reception(self._stack, on_call, self.registrar).receive
+        if self.registrar.wanted:
+            self._stack.start(self.registrar.keep(self._stack), "sip registrar")
         for state in self._trunks.states:
             registration = Registration(self._stack, state)
             self._registrations.append(registration)
@@ -135,7 +143,11 @@ class UserAgent:
         if stack.calls >= self._config.max_calls:
             raise CallFailed(503, "too many calls")
         self.counters.calls_out += 1
-        return await OutgoingInvite(stack, call, call.call_id or _call_id(), on_progress).run()
+        call_id = call.call_id or _call_id()
+        name = self._account_in(call.target)
+        if name is not None:
+            return await ring(stack, call, call_id, on_progress, self.registrar.phones(name))
+        return await OutgoingInvite(stack, call, call_id, on_progress).run()
 
     async def connect(self, leg: RtpLeg, other: RtpLeg) -> None:
         """Attended transfer: the far end of `leg` takes over our call with the far end of `other`; both leave
@@ -146,6 +158,17 @@ class UserAgent:
         await session.transfer(dialog.remote.uri if with_target.placed else dialog.target, replaces)
         await leg.hangup(HangupCause.NORMAL)
         await other.hangup(HangupCause.NORMAL)
+
+    def _account_in(self, target: str) -> str | None:
+        """The name of an account that this address of ours is for."""
+        try:
+            uri = SipUri.parse(target)
+        except RemoteProtocolError:
+            return None
+        ours = SipUri.parse(self.uri)
+        here = (uri.host, uri.port or 5060) == (ours.host, ours.port)
+        here = here or uri.host == self._config.realm.lower()
+        return uri.user if here and self.registrar.account_of(uri.user) is not None else None
 
     async def _move(self, call: OutboundCall, session: Session) -> RtpLeg:
         return await OutgoingInvite(self._running(), call, session.call_id, moved=session).run()
@@ -186,6 +209,7 @@ class UserAgent:
         self._transport.close()
 
     def _closed_flow(self, flow: Flow) -> None:
+        self.registrar.bindings.flow_closed(flow)
         for registration in self._registrations:
             registration.flow_closed(flow)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sip.sdes import SrtpPolicy
+from sip.ua.accounts import Account, Challenge, DigestAlgorithm
 from sip.ua.grammar import SipUri
 from sip.ua.sources import SourceLimits
 
@@ -144,6 +145,17 @@ class SipConfig:
     after 180 s (RFC 3261, timer C)."""
     transfer_timeout_s: float = 60.0
     """How long to wait for the result of a transfer: the target has to ring and answer."""
+    accounts: tuple[Account, ...] = ()
+    """Softphones that register here by password; see below."""
+    realm: str = "voicegw"
+    """What the password is for, as phones show it; also a domain by which accounts call each other."""
+    challenge: Challenge = Challenge.NEVER
+    """Who is asked for a password (of `accounts`) before a call is taken: never, strangers (whoever is not in
+    `allow`), everybody (but the trunks). With strangers or everybody the port answers anybody: phones can
+    register from any network, and scanners learn that there is a SIP server. Wrong passwords lead to a ban
+    (per_source)."""
+    digest_algorithms: tuple[DigestAlgorithm, ...] = (DigestAlgorithm.SHA_256, DigestAlgorithm.MD5)
+    """How passwords may be proven, the preferred way first. Old phones know MD5 alone, or take the first."""
     session_expires_s: int = 1800
     """Session timer (RFC 4028): a call whose far end has vanished is ended within this time. Carriers refuse
     values below their minimum, which we then take. 0: only where the far end wants one."""
@@ -166,6 +178,13 @@ class SipConfig:
             raise ValueError("transports has tls, which needs a certificate: set tls.certificate")
         if self.min_se_s < 90 or 0 < self.session_expires_s < self.min_se_s:
             raise ValueError("min_se_s must be 90 or more, and session_expires_s 0 or not below it")
+        names = [name for account in self.accounts for name in account.names]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"accounts: {', '.join(sorted(twice))} is given twice")
+        if self.challenge is not Challenge.NEVER and not self.accounts:
+            raise ValueError("challenge asks for passwords, but there are no accounts")
+        if not self.digest_algorithms or not self.realm:
+            raise ValueError("digest_algorithms and realm must not be empty")
 
     @property
     def families(self) -> tuple[socket.AddressFamily, ...]:

@@ -10,6 +10,9 @@ CACHE = 1024  # addresses whose verdict is remembered; scanners must not grow it
 class SourceFilter:
     """Loopback, the configured networks, and peers that we hold a relation with."""
 
+    open = False
+    """Everybody is listened to, and whoever is not known has to prove who he is."""
+
     def __init__(self, networks: Iterable[str] = ()) -> None:
         """Raises ValueError for what is no network."""
         self._networks = tuple(ip_network(n) for n in networks)
@@ -18,8 +21,10 @@ class SourceFilter:
 
     def allows(self, host: str) -> bool:
         """Whether what this IP address sends is read."""
-        if host in self._held:
-            return True
+        return self.open or host in self._held or self.known(host)
+
+    def known(self, host: str) -> bool:
+        """Whether it is this machine or of the configured networks."""
         verdict = self._verdicts.get(host)
         if verdict is None:
             if len(self._verdicts) >= CACHE:

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from media.leg import CallInfo, Direction
 from sip.errors import RemoteProtocolError
+from sip.ua.accounts import Account
 from sip.ua.grammar import Address, SipUri
 from sip.ua.message import Request, readable
 from sip.ua.trunks import Trunks, TrunkState
@@ -14,14 +15,18 @@ from sip.ua.trunks import Trunks, TrunkState
 # Not passed on with the call: addresses of hops, secrets, and what describes the body.
 PRIVATE = ("via", "route", "record-route", "authorization", "proxy-authorization", "content-")
 ASSERTED = ("p-asserted-identity", "remote-party-id")
+MARKS = ("x-privacy", "x-diverted-from", "x-account")  # said by us; nobody else is believed
 LONGEST = 512  # characters of one header's value that reach the application
 MOST = 64  # headers of one call that do
 NUMBER = 128  # characters of a number or user name
 
 
-def call_info(trunks: Trunks, trunk: TrunkState | None, request: Request, call_id: str) -> CallInfo:
+def call_info(
+    trunks: Trunks, trunk: TrunkState | None, request: Request, call_id: str, account: Account | None = None
+) -> CallInfo:
     """Who calls whom. A registered trunk calls our user name there; the number is then in the To. What a
-    trusted trunk asserts counts more than the From, which anybody may write (RFC 3325)."""
+    trusted trunk asserts, or `account` has proven, counts more than the From, which anybody may write (RFC
+    3325). Raises RemoteProtocolError (403) for what the account may not call."""
     callee = user_of(request.uri)
     if callee in trunks.user_names():
         callee = user_of(request.to.uri) or callee
@@ -29,12 +34,18 @@ def call_info(trunks: Trunks, trunk: TrunkState | None, request: Request, call_i
     headers = passed_on(request, trusted=trusted)
     sip_call_id = readable(request.call_id)
     caller = (_asserted(request) if trusted else "") or user_of(request.from_.uri)
+    if account is not None:
+        if not account.permits(callee):
+            raise RemoteProtocolError(f"{account.user} may not call this", 403)
+        caller = account.extensions[0] if account.extensions else account.user
+        headers["x-account"] = account.user
     return CallInfo(call_id, caller, callee, "sip", sip_call_id, Direction.INBOUND, headers)
 
 
 def passed_on(request: Request, *, trusted: bool) -> dict[str, str]:
     """Headers for the application, names in lower case. `x-privacy` says whether the caller wants to stay
-    unknown (RFC 3323), `x-diverted-from` who was called first (RFC 5806, RFC 7044): both are ours."""
+    unknown (RFC 3323), `x-diverted-from` who was called first (RFC 5806, RFC 7044), `x-account` who has
+    proven to call: these are ours."""
     headers: dict[str, str] = {}
     for name, value in request.headers:
         if name.startswith(PRIVATE) or (name in ASSERTED and not trusted):
@@ -44,8 +55,8 @@ def passed_on(request: Request, *, trusted: bool) -> dict[str, str]:
             headers[name] = f"{headers[name]}, {text}"[:LONGEST]
         elif len(headers) < MOST:
             headers[name] = text
-    headers.pop("x-privacy", None)
-    headers.pop("x-diverted-from", None)
+    for name in MARKS:
+        headers.pop(name, None)
     privacy = request.headers.tokens("privacy") - {"none"}
     if privacy or user_of(request.from_.uri).lower() == "anonymous":
         headers["x-privacy"] = "yes"

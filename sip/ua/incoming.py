@@ -5,14 +5,13 @@ import logging
 import secrets
 
 from media.errors import TransferError
-from media.leg import HangupCause
+from media.leg import CallInfo, HangupCause
 from sip.errors import CallFailed, RemoteProtocolError, status_of_cause
 from sip.rtpleg import RtpLeg
 from sip.rtpports import PortsExhausted
 from sip.ua import sessiontimer
 from sip.ua.dialog import Dialog
 from sip.ua.flow import Flow
-from sip.ua.identity import call_info
 from sip.ua.layer import ServerTransaction
 from sip.ua.line import CallLine
 from sip.ua.message import Request, Response, reply
@@ -29,7 +28,7 @@ class IncomingInvite:
     """Implements `sip.endpoint.IncomingCall`. Takes the dialog's requests until there is a session."""
 
     def __init__(
-        self, stack: Stack, request: Request, transaction: ServerTransaction, flow: Flow, call_id: str
+        self, stack: Stack, request: Request, transaction: ServerTransaction, flow: Flow, info: CallInfo
     ) -> None:
         """Raises RemoteProtocolError with the status to refuse it by."""
         if request.body and request.content_type != SDP:
@@ -38,7 +37,7 @@ class IncomingInvite:
         self._stack, self._request, self._transaction, self._flow = stack, request, transaction, flow
         self._dialog = Dialog.of_callee(request, secrets.token_hex(8))
         self._trunk = stack.trunks.of_host(flow.host)
-        self.info = call_info(stack.trunks, self._trunk, request, call_id)
+        self.info = info
         self._failure: CallFailed | None = None  # why it can be answered no more
         self._session: Session | None = None
         self._line = CallLine(self._leg_hung_up, self._redirect)

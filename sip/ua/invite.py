@@ -29,6 +29,8 @@ class InviteForm:
     sip_call_id: str = ""
     tag: str = field(default_factory=lambda: secrets.token_hex(8))
     number: int = 0  # CSeq of the latest
+    to: str = ""  # who is called, if that is not the address that is tried
+    route: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises LocalProtocolError for a header that is the user agent's."""
@@ -42,7 +44,7 @@ class InviteForm:
         self.number += 1
         caller = self._caller(trunk, flow)
         shown = NOBODY if call.anonymous else caller
-        headers = Headers([("from", str(shown.with_tag(self.tag))), ("to", f"<{target}>")])
+        headers = Headers([("from", str(shown.with_tag(self.tag))), ("to", f"<{self.to or target}>")])
         headers.add("call-id", self.sip_call_id)
         headers.add("cseq", str(CSeq(self.number, "INVITE")))
         headers.add("contact", exchange.contact(flow, trunk.trunk.username if trunk is not None else ""))
@@ -57,6 +59,8 @@ class InviteForm:
             headers.add("p-preferred-identity", str(caller))
         if trunk is not None and trunk.trunk.proxy:
             headers.add("route", f"<sip:{trunk.trunk.proxy};lr>")
+        for route in self.route:
+            headers.add("route", route)
         for name, value in call.headers.items():
             headers.add(name, value)
         headers.add("content-type", SDP)

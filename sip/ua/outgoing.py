@@ -14,6 +14,7 @@ from sip.errors import CallFailed, RemoteProtocolError
 from sip.rtpleg import RtpLeg
 from sip.rtpports import PortsExhausted
 from sip.ua import sessiontimer
+from sip.ua.bindings import Binding
 from sip.ua.branches import Branches
 from sip.ua.digest import Credentials
 from sip.ua.exchange import CHALLENGES, authorized
@@ -42,18 +43,22 @@ class OutgoingInvite:
         call_id: str,
         on_progress: OnProgress | None = None,
         moved: Session | None = None,
+        binding: Binding | None = None,
     ) -> None:
-        """`moved`: a call whose leg shall talk to the target instead, once that answers. Raises CallFailed if
-        the target is no URI, LocalProtocolError for a header that is ours."""
+        """`moved`: a call whose leg shall talk to the target instead, once that answers; `binding`: the phone
+        to call, whatever the target. Raises CallFailed if the target is no URI, LocalProtocolError for a
+        header that is ours."""
         try:
-            self._target = SipUri.parse(call.target)
+            self._target = SipUri.parse(binding.contact if binding is not None else call.target)
         except RemoteProtocolError as e:
             raise CallFailed(e.status, str(e)) from e
         self._form = InviteForm(
             stack, call, TimerPolicy(stack.config.session_expires_s, stack.config.min_se_s)
         )
         self.stack, self.call_id = stack, call_id
-        self._call, self._on_progress, self._moved = call, on_progress, moved
+        self._call, self._on_progress, self._moved, self._binding = call, on_progress, moved, binding
+        if binding is not None:
+            self._form.to, self._form.route = call.target, binding.path
         self._trunk = trunk_of(stack, call.trunk, self._target)
         self._branches = Branches(self)
         self._given_up = GivenUp(stack, call_id)
@@ -117,6 +122,8 @@ class OutgoingInvite:
         return await first_to_answer(self.stack, await self._ways(), self._invite)
 
     async def _ways(self) -> list[Flow]:
+        if self._binding is not None:
+            return [self._binding.flow]
         hop = self._trunk.hop if self._trunk is not None else self._target
         transport = self._trunk.transport if self._trunk is not None else None
         try:

@@ -5,11 +5,14 @@ import secrets
 
 from sip.endpoint import OnCall
 from sip.errors import CallFailed, RemoteProtocolError
+from sip.ua.accounts import Account
 from sip.ua.exchange import ALLOW, SUPPORTED
 from sip.ua.flow import Flow
+from sip.ua.identity import call_info
 from sip.ua.incoming import IncomingInvite
 from sip.ua.layer import ServerTransaction
 from sip.ua.message import Request, reply
+from sip.ua.registrar import Registrar
 from sip.ua.replaces import replaced, take_over
 from sip.ua.session import KNOWN
 from sip.ua.stack import Stack
@@ -23,9 +26,9 @@ RETRY_AFTER_S = 10  # of a call refused while draining or full
 class Reception:
     """Of one user agent."""
 
-    def __init__(self, stack: Stack, on_call: OnCall) -> None:
+    def __init__(self, stack: Stack, on_call: OnCall, registrar: Registrar) -> None:
         """`on_call` runs as a task of its own for each call; when it raises, the call is refused with 500."""
-        self._stack, self._on_call = stack, on_call
+        self._stack, self._on_call, self._registrar = stack, on_call, registrar
         self._ringing: dict[ServerTransaction, IncomingInvite] = {}
 
     def receive(self, request: Request, transaction: ServerTransaction | None, flow: Flow) -> None:
@@ -55,9 +58,14 @@ class Reception:
 
     def _outside_dialog(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
         stack = self._stack
+        admitted, account = self._registrar.admit(stack, request, transaction, flow)
+        if not admitted:
+            return
         match request.method:
+            case "REGISTER" if account is not None:
+                self._registrar.register(stack, request, transaction, account, flow)
             case "INVITE":
-                self._invite(request, transaction, flow)
+                self._invite(request, transaction, flow, account)
             case "OPTIONS" if stack.draining:
                 self._unavailable(request, transaction)
             case "OPTIONS":
@@ -82,7 +90,9 @@ class Reception:
         if ringing is not None:
             ringing.cancelled(request)
 
-    def _invite(self, request: Request, transaction: ServerTransaction, flow: Flow) -> None:
+    def _invite(
+        self, request: Request, transaction: ServerTransaction, flow: Flow, account: Account | None
+    ) -> None:
         stack = self._stack
         if stack.exchange.layer.merged(transaction):
             stack.refuse(request, transaction, 482)
@@ -98,7 +108,9 @@ class Reception:
             if (old := replaced(stack.dialogs, request)) is not None:
                 take_over(stack, old, request, transaction, flow)
                 return
-            incoming = IncomingInvite(stack, request, transaction, flow, secrets.token_hex(8))
+            trunk, call_id = stack.trunks.of_host(flow.host), secrets.token_hex(8)
+            info = call_info(stack.trunks, trunk, request, call_id, account)
+            incoming = IncomingInvite(stack, request, transaction, flow, info)
         except RemoteProtocolError as e:
             stack.refuse(request, transaction, e.status)
             return
