@@ -17,6 +17,7 @@ from typing import Self
 from dialog.agent.engine import AgentParts
 from dialog.agent.spec import AgentSpec
 from dialog.types import DialogEngine
+from media.callconfig import TransferHow
 from media.errors import MediaError, ProviderError
 from media.fallback.recorded import RecordedVoice
 from media.leg import CallInfo
@@ -42,6 +43,7 @@ from voicegw.dialplan import DialPlan
 from voicegw.drainapi import DrainApi
 from voicegw.engines import agent_parts, maker, warm_up
 from voicegw.errors import StartError
+from voicegw.extension import EXTENSION, ExtensionDialog, phones_of
 from voicegw.flows import Conversation, domain_of, new_dialog
 from voicegw.health import Health
 from voicegw.keeper import CallKeeper, KeeperConfig, open_keeper
@@ -129,18 +131,21 @@ class App:
         voice = MeasuredVoice(await self._voice(health), self.metrics)
         ears = await self._ears()
         agents = await self._agents(health)
-        router = Router(config.routing, self._flows)
+        router = Router(config.routing, self._flows, phones_of(config.sip))
         if config.freeswitch.enabled:
             self.switch = Switch(config.freeswitch, data, keeper.writer, voice)
             router = self.switch.router(router)
         parts = CallParts(
             router,
-            {name: self._dialog(flow, agents) for name, flow in self._flows.items()},
+            {EXTENSION: ExtensionDialog}
+            | {name: self._dialog(flow, agents) for name, flow in self._flows.items()},
             ears,
             voice,
             maker("vad", config.vad),
-            replace(config.session, policy=config.turn),
+            session := replace(config.session, policy=config.turn),
             self._dialler,
+            {EXTENSION: replace(session, transfer=replace(session.transfer, how=TransferHow.BRIDGE))},
+            frozenset(config.routing.early_media),
         )
         self.calls = CallManager(parts, config.limits, keeper, self.metrics)
         watch_keeper(keeper, self.metrics, health)
@@ -272,7 +277,7 @@ class App:
         self._stack.push_async_callback(callbacks.close)
         watch_callbacks(callbacks, self.metrics)
         start = await self._stack.enter_async_context(task_scope())
-        plan = DialPlan(config.routes, trunks)
+        plan = DialPlan(config.routes, trunks, phones_of(self._config.sip))
         self._dialler.open(plan, ways)
         self.dialer = Dialer(config, self.calls, DialParts(plan, ways, start, callbacks.report))
 

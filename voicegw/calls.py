@@ -9,24 +9,26 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dialog.types import DialogEngine
 from media.callconfig import Engines, SessionConfig
 from media.errors import ProviderError
 from media.leg import CallInfo, CallLeg, Direction, HangupCause
+from media.observe import CallTap
 from media.session import CallSession
 from media.stt.base import SpeechToText, SttStream
 from media.switchboard import Dialler
 from media.tasks import task_scope
 from media.tts.base import TextToSpeech
 from media.vad.base import VoiceDetector
-from sip.endpoint import CallProgress, IncomingCall, OnProgress
+from sip.endpoint import CallProgress, EarlyCall, IncomingCall, OnProgress
 from sip.errors import CallFailed
 from voicegw.admission import FAILED, NOT_FOUND, Admission, Refusal
 from voicegw.callmedia import sum_up, watch_media
 from voicegw.config.model import Limits
 from voicegw.ears import DeafEars
+from voicegw.greeting import GreetedDialog, LateTap
 from voicegw.journal import CallJournal, Journals
 from voicegw.livecalls import LiveCall, LiveCalls
 from voicegw.logs import call_id_var
@@ -40,6 +42,8 @@ HANGUP_S = 5.0  # for the last BYEs when we stop; then the endpoint closes its s
 NewDialog = Callable[[CallInfo], DialogEngine]
 Connect = Callable[[OnProgress], Awaitable[CallLeg]]
 """Gets a call answered: by us, or by whoever is called. Raises CallFailed."""
+Answer = Callable[[], Awaitable[CallLeg]]
+"""Answers a call that can be heard already. Raises CallFailed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class CallParts:
     new_vad: Callable[[], VoiceDetector]
     session: SessionConfig
     dialler: Dialler | None = None
+    sessions: Mapping[str, SessionConfig] = field(default_factory=dict)  # of flows that need their own
+    early: frozenset[str] = frozenset()  # flows that greet before they answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +91,37 @@ class CallManager:
             self._reject(incoming, refusal or NOT_FOUND)
             return
 
+        early = incoming if flow in self._parts.early and isinstance(incoming, EarlyCall) else None
+
         async def connect(_: OnProgress) -> CallLeg:
-            incoming.ring()
+            if early is None:
+                incoming.ring()
             try:
-                return await incoming.answer()
+                return await (early.early() if early is not None else incoming.answer())
             except asyncio.CancelledError:  # hung up on, or the server stops
                 incoming.reject(503 if self.draining else 480)
                 raise
 
-        outcome = await self.conduct(info, flow, connect)
+        outcome = await self.conduct(info, flow, connect, incoming.answer if early is not None else None)
+        if outcome.answered:
+            return
         if outcome.cause is HangupCause.INTERNAL:
             self._reject(incoming, FAILED)
-        elif not outcome.answered:  # the caller gave up, or has no codec of ours
+        else:  # the caller gave up, or has no codec of ours
             self._metrics.rejected.labels("gone").inc()
 
-    async def conduct(self, info: CallInfo, flow: str, connect: Connect) -> Outcome:
-        """Run one call that was let in, from here to its end, whoever called whom. Only cancelling gets
-        out of here: it ends the call, whatever its state."""
+    async def conduct(
+        self, info: CallInfo, flow: str, connect: Connect, answer: Answer | None = None
+    ) -> Outcome:
+        """Run one call that was let in, from here to its end, whoever called whom. With `answer`, `connect`
+        gives a call that is heard, but not answered yet. Only cancelling gets out of here: it ends the call,
+        whatever its state."""
         task = asyncio.current_task()
         assert task is not None
         call = LiveCall(info, flow, task, asyncio.get_running_loop().time())
         self.live.add(call)
         try:
-            return await self._take(call, connect)
+            return await self._take(call, connect, answer)
         finally:
             self.live.remove(call)
             if not self.live:
@@ -157,13 +171,13 @@ class CallManager:
 
     # One call
 
-    async def _take(self, call: LiveCall, connect: Connect) -> Outcome:
+    async def _take(self, call: LiveCall, connect: Connect, answer: Answer | None) -> Outcome:
         """Connect and run, keeping the journal. Its final state is told here and nowhere else."""
         outcome = Outcome(HangupCause.INTERNAL)
         async with self._journals.open(call.info, call.flow) as journal:
             call.journal = journal
             try:
-                outcome = await self._run(connect, call, journal)
+                outcome = await self._run(connect, answer, call, journal)
             except asyncio.CancelledError:  # we are told to stop
                 given_up = call.info.direction is Direction.OUTBOUND and call.answered_at is None
                 outcome = Outcome(HangupCause.CANCELLED if given_up else HangupCause.NORMAL)
@@ -177,7 +191,9 @@ class CallManager:
                 journal.ended(outcome.cause, outcome.sip_status)
         return outcome
 
-    async def _run(self, connect: Connect, call: LiveCall, journal: CallJournal) -> Outcome:
+    async def _run(
+        self, connect: Connect, answer: Answer | None, call: LiveCall, journal: CallJournal
+    ) -> Outcome:
         """The boundary of a call: no exception of it gets further."""
 
         def progressed(progress: CallProgress) -> None:
@@ -192,13 +208,12 @@ class CallManager:
         except Exception as error:
             self._crashed(journal, error)
             return Outcome(HangupCause.INTERNAL)
-        call.state, call.answered_at, call.leg = "answered", asyncio.get_running_loop().time(), leg
-        self._metrics.setup.observe(call.answered_at - call.epoch)
-        known = leg.info.carrier_id == call.info.carrier_id
-        journal.answered(leg.format.rate, "" if known else leg.info.carrier_id)
+        call.leg = leg
+        if answer is None:
+            self._answered(call, journal)
         cause = HangupCause.NORMAL
         try:
-            cause = await self._session(leg, dialog, call, journal)
+            cause = await self._session(dialog, call, journal, answer)
         except Exception as error:
             cause = HangupCause.INTERNAL
             self._crashed(journal, error)
@@ -206,7 +221,15 @@ class CallManager:
             call.state = "closing"
             await leg.hangup(cause)  # nothing to do unless something went wrong
             sum_up(leg, journal, self._metrics)
-        return Outcome(cause, answered=True)
+        return Outcome(cause, answered=call.answered_at is not None)
+
+    def _answered(self, call: LiveCall, journal: CallJournal) -> None:
+        leg = call.leg
+        assert leg is not None
+        call.state, call.answered_at = "answered", asyncio.get_running_loop().time()
+        self._metrics.setup.observe(call.answered_at - call.epoch)
+        known = leg.info.carrier_id == call.info.carrier_id
+        journal.answered(leg.format.rate, "" if known else leg.info.carrier_id)
 
     def _crashed(self, journal: CallJournal, error: Exception) -> None:
         log.exception("call crashed")
@@ -214,16 +237,35 @@ class CallManager:
         journal.event("error", where="call", message=f"{type(error).__name__}: {error}")
 
     async def _session(
-        self, leg: CallLeg, dialog: DialogEngine, call: LiveCall, journal: CallJournal
+        self, dialog: DialogEngine, call: LiveCall, journal: CallJournal, answer: Answer | None
     ) -> HangupCause:
+        leg, parts = call.leg, self._parts
+        assert leg is not None
         async with AsyncExitStack() as stack:
             start = await stack.enter_async_context(task_scope())
             start(watch_media(leg, journal), "media watch")
             ears = await self._ears(stack, leg, dialog, journal)
-            engines = Engines(self._parts.new_vad(), ears, self._parts.voice, self._parts.dialler)
-            session = CallSession(leg, engines, dialog, self._parts.session, journal, journal.tap)
+            tap: CallTap | None = journal.tap
+            if answer is not None:
+                dialog, tap = GreetedDialog(dialog), LateTap(journal)
+                start(self._answer(dialog, call, journal, answer), "answer")
+            engines = Engines(parts.new_vad(), ears, parts.voice, parts.dialler)
+            config = parts.sessions.get(call.flow, parts.session)
+            session = CallSession(leg, engines, dialog, config, journal, tap)
             call.session = session
             return await session.run()
+
+    async def _answer(
+        self, dialog: GreetedDialog, call: LiveCall, journal: CallJournal, answer: Answer
+    ) -> None:
+        """Answer a call that was heard before, once its greeting is over."""
+        await dialog.greeted.wait()
+        try:
+            await answer()
+        except CallFailed as error:  # the caller has given up: the leg says so too
+            log.info("greeted in vain", extra={"status": error.status})
+            return
+        self._answered(call, journal)
 
     async def _ears(
         self, stack: AsyncExitStack, leg: CallLeg, dialog: DialogEngine, journal: CallJournal

@@ -30,13 +30,22 @@ class Way:
 class DialPlan:
     """The outbound routes."""
 
-    def __init__(self, routes: Sequence[OutboundRoute], trunks: Sequence[Trunk]) -> None:
+    def __init__(
+        self,
+        routes: Sequence[OutboundRoute],
+        trunks: Sequence[Trunk],
+        phones: Mapping[str, str] | None = None,
+    ) -> None:
+        """`phones`: SIP addresses of registered phones by their numbers and names."""
+        self._phones = phones or {}
         # Of equal prefixes the first stands; sorting is stable.
         self._routes = sorted(routes, key=lambda route: -len(route.prefix))
         self._trunks: Mapping[str, Trunk] = {trunk.name: trunk for trunk in trunks}
 
     def way(self, target: str) -> Way:
-        """The way to a number as people write it, or to a SIP address. Raises NoRoute."""
+        """The way to a number as people write it, a registered phone, or a SIP address. Raises NoRoute."""
+        if (phone := self._phones.get(target.strip())) is not None:
+            return Way("sip", phone, target.strip())
         wanted = normal(target)
         for route in self._routes:
             if wanted.lower().startswith(route.prefix.lower()):

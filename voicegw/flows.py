@@ -92,6 +92,7 @@ def _unknown_flows(
     named: list[tuple[Path_, str]] = [(("routing", "default"), table.default)] if table.default else []
     named += [(("routing", "headers", value), flow) for value, flow in table.headers.items()]
     named += [(("routing", "numbers", number), flow) for number, flow in table.numbers.items()]
+    named += [(("routing", "early_media", index), flow) for index, flow in enumerate(table.early_media)]
     for path, name in named:
         if name not in flows:
             close = get_close_matches(name, flows, n=1)

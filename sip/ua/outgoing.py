@@ -45,16 +45,14 @@ class OutgoingInvite:
         moved: Session | None = None,
         binding: Binding | None = None,
     ) -> None:
-        """`moved`: a call whose leg shall talk to the target instead, once that answers; `binding`: the phone
-        to call, whatever the target. Raises CallFailed if the target is no URI, LocalProtocolError for a
-        header that is ours."""
+        """`moved`: its leg shall talk to the target, once that answers; `binding`: the phone to call. Raises
+        CallFailed if the target is no URI, LocalProtocolError for a header that is ours."""
         try:
             self._target = SipUri.parse(binding.contact if binding is not None else call.target)
         except RemoteProtocolError as e:
             raise CallFailed(e.status, str(e)) from e
-        self._form = InviteForm(
-            stack, call, TimerPolicy(stack.config.session_expires_s, stack.config.min_se_s)
-        )
+        timer = TimerPolicy(stack.config.session_expires_s, stack.config.min_se_s)
+        self._form = InviteForm(stack, call, timer)
         self.stack, self.call_id = stack, call_id
         self._call, self._on_progress, self._moved, self._binding = call, on_progress, moved, binding
         if binding is not None:
@@ -124,8 +122,8 @@ class OutgoingInvite:
     async def _ways(self) -> list[Flow]:
         if self._binding is not None:
             return [self._binding.flow]
-        hop = self._trunk.hop if self._trunk is not None else self._target
-        transport = self._trunk.transport if self._trunk is not None else None
+        trunk = self._trunk
+        hop, transport = (trunk.hop, trunk.transport) if trunk is not None else (self._target, None)
         try:
             return await self.stack.resolver.ways(hop, transport)
         except RemoteProtocolError as e:
@@ -136,16 +134,13 @@ class OutgoingInvite:
     def _open_leg(self, flow: Flow) -> RtpLeg:
         if self.leg is not None:
             return self.leg
-        stack, number = self.stack, self._target.user or self._target.host
-        sip_call_id, direction = self._form.sip_call_id, Direction.OUTBOUND
-        info = CallInfo(self.call_id, self._call.caller, number, "sip", sip_call_id, direction)
+        stack, called = self.stack, self._target.user or self._target.host
+        ids = (self.call_id, self._call.caller, called, "sip", self._form.sip_call_id, Direction.OUTBOUND)
         try:
-            self.leg = RtpLeg(stack.media, info, self._line, stack.exchange.host(flow), flow.host)
+            self.leg = RtpLeg(stack.media, CallInfo(*ids), self._line, stack.exchange.host(flow), flow.host)
             self.leg.encrypt(stack.encryption(flow, self._trunk))
-        except PortsExhausted as e:
-            raise CallFailed(503, str(e)) from e
-        except RemoteProtocolError as e:
-            raise CallFailed(e.status, str(e)) from e
+        except (PortsExhausted, RemoteProtocolError) as e:
+            raise CallFailed(getattr(e, "status", 503), str(e)) from e
         return self.leg
 
     async def _invite(self, flow: Flow, patience_s: float | None) -> Response:

@@ -65,7 +65,10 @@ http:
         ),
         (
             "routing:\n  zzz: 1\n",
-            ["voicegw.yaml:2: routing.zzz: unknown setting; known here: header, headers, numbers, default"],
+            [
+                "voicegw.yaml:2: routing.zzz: unknown setting; "
+                "known here: header, headers, numbers, default, early_media"
+            ],
         ),
         ("sip: {port: abc}\n", ["voicegw.yaml:1: sip.port: must be a valid integer, not 'abc'"]),
         ("sip: {port: 70000}\n", ["voicegw.yaml:1: sip.port: must be a port, 0 to 65535, but is 70000"]),

@@ -85,6 +85,9 @@ class Routing:
     default: str = ""
     """Flow for all other calls. Empty: while `numbers` and `headers` are empty too, the first flow takes
     every call; else calls to unlisted numbers are refused with 404."""
+    early_media: tuple[str, ...] = ()
+    """Flows that greet before they answer (early media, SIP 183): the call begins to cost once the greeting
+    is over or the caller speaks. Not every carrier lets callers hear it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def scenario(test: Callable[..., Awaitable[None]], **config: Any) -> None:
         one, two = Peer(wire), Peer(wire, 5080)
         two.call_id = "call-2"
         await agent.start(callee)
+        await asyncio.sleep(0.01)
         await test(agent, one, two, callee)
         await agent.close()
         assert agent.calls == 0 and agent.counters.errors == 0
