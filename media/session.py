@@ -66,6 +66,7 @@ from media.tasks import task_scope
 
 log = logging.getLogger(__name__)
 
+CROWD = 500  # events that wait to be decided on
 EARLY_MS = 10  # half a packet time
 
 
@@ -154,10 +155,10 @@ class CallSession:
             self._due = None
 
     def on_dtmf(self, digit: str) -> None:
-        """The caller pressed a key."""
+        """The caller pressed a key; a flood of them costs its own keys."""
         if (company := self.board.company) is not None and company.bot_rests:
             company.caller_key(digit)
-        else:
+        elif self._events.qsize() < CROWD:
             self._post(Dtmf(digit))
 
     def on_played(self, pts: int) -> None:

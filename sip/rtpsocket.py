@@ -17,6 +17,7 @@ from sip.srtp import Srtp
 
 log = logging.getLogger(__name__)
 
+BURST = 64  # datagrams read at once: over a second of audio; whoever sends more must not hold up others
 DATAGRAM = 2048  # bytes; larger ones are no audio
 
 
@@ -108,7 +109,9 @@ class RtpSocket:
     def drain(self) -> None:
         """Read all that has come in: before a late beat, whose packets the loop may not have read yet."""
         try:
-            while self._open:
+            for _ in range(BURST):
+                if not self._open:
+                    return
                 self._arrived(*self._sock.recvfrom(DATAGRAM))
         except OSError:
             return

@@ -159,7 +159,7 @@ class App:
 
     def _watch_loop(self) -> None:
         if limit_ms := self._config.limits.stall_ms:
-            watch = StallWatch(limit_ms)
+            watch = StallWatch(limit_ms, lambda: bool(self.calls.live))
             watch_stalls(watch.counters, self.metrics)
             self._stack.enter_context(watch.watching())
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -35,7 +35,9 @@ class StallCounters:
 class StallWatch:
     """Watches the loop in which it was made. `watching` runs it."""
 
-    def __init__(self, limit_ms: int) -> None:
+    def __init__(self, limit_ms: int, matters: Callable[[], bool] = lambda: True) -> None:
+        """Only what lasts longer than `limit_ms` counts, and only if it `matters` (a call is in progress)."""
+        self._matters = matters
         self.counters = StallCounters()
         self._loop = asyncio.get_running_loop()
         self._limit = limit_ms / 1000
@@ -77,8 +79,8 @@ class StallWatch:
             if self._stalled_since is not None or now - alive_at < self._limit + BEAT_S:
                 continue
             frame = sys._current_frames().get(self._thread_id)
-            if frame is None or self._alive_at != alive_at:
-                continue  # it went on in this moment
+            if frame is None or self._alive_at != alive_at or not self._matters():
+                continue  # it went on in this moment, or nobody is there to notice
             self._stalled_since = alive_at
             if now - self._said_at >= QUIET_S:
                 self._said_at = now
@@ -88,6 +90,8 @@ class StallWatch:
         stack = traceback.extract_stack(frame)
         inner = stack[-1]
         where = f"{inner.filename}:{inner.lineno} in {inner.name}"
+        if inner.name in ("run", "run_until_complete"):  # below it is nothing of Python
+            where = "the event loop itself: the machine gave it no time, or a library held it"
         extra = {"blocked_ms": round(1000 * blocked_s), "where": where, "task": self._task()}
         text = "".join(traceback.format_list(stack[-FRAMES:]))
         log.error("event loop is blocked: no call hears anything", extra={**extra, "stack": text})
