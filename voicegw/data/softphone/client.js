@@ -267,7 +267,10 @@ export class SoftphoneClient extends EventTarget {
 
   _mediaState(message) {
     if (message.state === "failed" && !this.everConnected) this._emit("problem", new Problem("ice", ICE_FAILED));
-    else if (message.state === "interrupted") this._setState("interrupted");
+    else if (message.state === "interrupted") {
+      this._setState("interrupted");
+      this._restart(); // the server notices within a second, the browser after five
+    }
     else if (message.state === "connected" && this.busy && this.everConnected) this._setState("talking");
   }
 
