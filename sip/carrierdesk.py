@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from media.errors import MediaError
 from media.leg import CallInfo, CallLeg, Direction, HangupCause
 from media.metronome import Metronome
-from media.tasks import task_scope
+from media.tasks import Start, task_scope
 from sip.carrier import Announced, Carrier, Refused
 from sip.endpoint import CallProgress, OnCall, OnProgress, OutboundCall
 from sip.errors import CallFailed
@@ -42,6 +42,7 @@ class CarrierHost:
     public_url: Callable[[], str]  # http(s)://host[:port], without a slash at the end
     now: Callable[[], float]  # wall clock, seconds
     report: Report
+    start: Start  # owns tasks that outlive a call
     stream: StreamConfig = StreamConfig()
 
 
@@ -64,6 +65,7 @@ class _Order:
     leg: "asyncio.Future[CallLeg]"
     on_progress: OnProgress | None = None
     call_id: str = ""  # the carrier's, once known
+    over: bool = False  # nobody waits any more
 
 
 @dataclass(slots=True)
@@ -230,9 +232,10 @@ class CarrierDesk:
         name = secrets.token_hex(8)
         loop = asyncio.get_running_loop()
         order = self._orders[name] = _Order(call, loop.create_future(), on_progress)
+        # In a task of its own: if the call is given up meanwhile, we must still learn what to end.
+        self._host.start(self._ask(name, order), "place")
         answered = False
         try:
-            order.call_id = await self._carrier.place(name, call, self)
             async with asyncio.timeout(call.ring_timeout_s + RING_MARGIN_S):
                 leg = await order.leg
             answered = True
@@ -242,8 +245,24 @@ class CarrierDesk:
         finally:
             del self._orders[name]
             order.leg.cancel()
-            if not answered and order.call_id:
+            order.over = not answered
+            if order.over and order.call_id:
                 await self._carrier.give_up(order.call_id)
+
+    async def _ask(self, name: str, order: _Order) -> None:
+        failure: CallFailed
+        try:
+            order.call_id = await self._carrier.place(name, order.call, self)
+            if order.over:
+                await self._carrier.give_up(order.call_id)
+            return
+        except CallFailed as error:
+            failure = error
+        except Exception as error:  # a bug in one request must not end the server
+            log.exception("call could not be placed", extra={"carrier": self._carrier.name})
+            failure = CallFailed(500, f"{type(error).__name__}: {error}")
+        if not order.leg.done():
+            order.leg.set_exception(failure)
 
 
 def _merged(announced: Announced | None, started: Started) -> Announced:

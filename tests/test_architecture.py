@@ -58,6 +58,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "voicegw/keeper.py": "a bug in what is kept of a call must not harm the call",
     "voicegw/storage/store.py": "a change that the database refuses must not end the server; it is counted",
     "sip/webrtc/media.py": "a bug in one browser call's task must not end the others",
+    "sip/carrierdesk.py": "a bug in a request for one call must not end the server; that call has failed",
     "sip/mediasocket.py": "a bug behind one message of a carrier ends that call; the others go on",
     "sip/freeswitch/edge.py": "a bug in one call of FreeSWITCH must not end the others",
     "sip/ua/stack.py": "a bug in one call's signalling task must not end the user agent",

@@ -212,7 +212,8 @@ class App:
         """Open the doors."""
         metronome = Metronome(self.metrics.late.observe)
         self.sip = _endpoint(self._config, _rtp_media(self._config, metronome))
-        self.carriers = Carriers(self._config, self.calls, metronome)
+        start = await self._stack.enter_async_context(task_scope())
+        self.carriers = Carriers(self._config, self.calls, metronome, start)
         self._stack.push_async_callback(self.carriers.close)
         watch_carriers(self.carriers, self.metrics)
         await self._bind()

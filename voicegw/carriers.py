@@ -6,6 +6,7 @@ from typing import Any
 
 from media.leg import CallInfo
 from media.metronome import Metronome
+from media.tasks import Start
 from sip.carrier import Carrier
 from sip.carrierdesk import CarrierHost
 from sip.carrierweb import CarrierMount
@@ -45,7 +46,7 @@ def configured(config: Config) -> Iterator[Carrier]:
 class Carriers:
     """All of them. Belongs to one loop."""
 
-    def __init__(self, config: Config, calls: CallManager, metronome: Metronome) -> None:
+    def __init__(self, config: Config, calls: CallManager, metronome: Metronome, start: Start) -> None:
         """Raises StartError for a carrier that cannot work."""
         self._config, self._calls = config, calls
         self.own_url = ""
@@ -57,6 +58,7 @@ class Carriers:
             self._public_url,
             lambda: clock.utc().timestamp(),
             self._report,
+            start,
             config.carriers.stream,
         )
         self.mounts = [CarrierMount(carrier, host) for carrier in configured(config)]

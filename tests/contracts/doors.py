@@ -12,6 +12,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, web
 
 from media.leg import CallInfo, CallLeg, HangupCause
 from media.metronome import Metronome
+from media.tasks import Start, task_scope
 from sip.carrier import Carrier
 from sip.carrierdesk import CarrierHost
 from sip.carrierweb import CarrierMount
@@ -79,7 +80,7 @@ class Taken:
 class Door:
     """The server under test."""
 
-    def __init__(self, carrier: Carrier, rest: FakeRest, stream: StreamConfig) -> None:
+    def __init__(self, carrier: Carrier, rest: FakeRest, stream: StreamConfig, start: Start) -> None:
         self.rest, self.carrier = rest, carrier
         self.calls: list[Taken] = []
         self.reports: list[tuple[str, str, Mapping[str, str]]] = []
@@ -93,6 +94,7 @@ class Door:
             lambda: PUBLIC,
             lambda: 1_700_000_000.0,
             lambda call, kind, data: self.reports.append((call, kind, data)),
+            start,
             stream,
         )
         self.mount = CarrierMount(carrier, host)
@@ -139,14 +141,15 @@ async def door(make: Callable[[str], Carrier], stream: StreamConfig | None = Non
     rest_app = web.Application()
     rest_app.router.add_route("*", "/{path:.*}", rest.handle)
     rest_runner, rest.url = await _serve(rest_app)
-    made = Door(make(rest.url), rest, stream or StreamConfig())
-    app = web.Application()
-    app.add_routes(made.mount.routes())
-    runner, made.url = await _serve(app)
-    try:
-        async with ClientSession() as made.client:
-            yield made
-    finally:
-        await made.mount.close()
-        await runner.cleanup()
-        await rest_runner.cleanup()
+    async with task_scope() as start:
+        made = Door(make(rest.url), rest, stream or StreamConfig(), start)
+        app = web.Application()
+        app.add_routes(made.mount.routes())
+        runner, made.url = await _serve(app)
+        try:
+            async with ClientSession() as made.client:
+                yield made
+        finally:
+            await made.mount.close()
+            await runner.cleanup()
+            await rest_runner.cleanup()
