@@ -223,7 +223,7 @@ def _bind_all(config: SipConfig, transport: TransportName, port: int, bound: Bou
         try:
             sock = _socket(host, transport, port)
         except OSError as e:
-            if e.errno == errno.EAFNOSUPPORT and len(hosts) > 1:
+            if e.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and host == "::" and bound[transport]:
                 log.warning("no ipv6 on this machine", extra={"host": host})
                 continue
             raise OSError(e.errno, f"cannot bind {transport} {host}:{port}: {e.strerror}") from e

@@ -1,6 +1,7 @@
 """A telephone that nobody shares code with calls by TLS and SRTP, and hears the greeting."""
 
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import trustme
 
 from tests.callers import write_wav
 from tests.e2e.baresip import baresip
-from tests.e2e.server import events, serving
+from tests.e2e.server import COMMAND, environment, events, serving
 from tests.e2e.sipp import Scenario, sipp
 from tests.tools import need
 
@@ -51,7 +52,13 @@ def test_baresip_hears_the_greeting_and_presses_a_key_over_tls_and_srtp(tmp_path
         plain = Scenario("mallory").refused(488)
         with sipp(tmp_path / "sipp", plain, f"127.0.0.1:{server.sip_port}", "-m", "1") as caller:
             caller.finished(10)
+        # Our own phone, by its command line.
+        ours = [*COMMAND, "call", f"sips:bot@127.0.0.1:{port}", "--from", "our", "--dtmf", "1", "--json"]
+        ours += ["--srtp", "required", "--ca-file", str(tmp_path / "ca.pem"), "--timeout", "20"]
+        done = subprocess.run(ours, env=environment(tmp_path), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done
         server.settled()
+        assert events(server.call_from("our"), "media", cipher="AES_CM_128_HMAC_SHA1_80")
         call = server.call_from("eve")
         (media,) = events(call, "media")
         assert media["cipher"] in {"AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM"}

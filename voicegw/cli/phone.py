@@ -28,6 +28,8 @@ voicegw call bot@127.0.0.1 --dtmf 1 --dtmf "12#" --save call.wav
 
 voicegw call sip:bot@127.0.0.1 --script scenario.yaml --stack pjsua2 --json
 
+voicegw call "sips:bot@voice.example.com" --srtp required --say "opening hours"
+
 The caller waits for the bot to finish, says a line, and waits again; lines are said in the order given.
 A script can also interrupt the bot and judge the call; its format is in docs/phone.md.
 
@@ -42,6 +44,14 @@ class Stack(StrEnum):
 
     OWN = "own"
     PJSUA2 = "pjsua2"
+
+
+class Encryption(StrEnum):
+    """Of the phone's audio."""
+
+    OFF = "off"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
 
 
 class InOrder(TyperCommand):
@@ -71,6 +81,10 @@ def call(
     ),
     stack: Stack = typer.Option(Stack.OWN, "--stack", help="SIP stack to call with."),
     caller: str = typer.Option("phone", "--from", metavar="NUMBER", help="Who calls: user part of the From."),
+    srtp: Encryption = typer.Option(Encryption.OFF, "--srtp", help="Encrypted audio; by TLS only."),
+    ca_file: Path | None = typer.Option(
+        None, "--ca-file", metavar="PEM", help="Authorities to believe, for calls by TLS."
+    ),
     save: Path | None = typer.Option(None, "--save", metavar="WAV", help="Record; left: us, right: the bot."),
     transcribe: bool = typer.Option(False, "--transcribe", help="Print what the bot says; a rough guess."),
     as_json: bool = typer.Option(False, "--json", help="Print the report as JSON; the rest goes to stderr."),
@@ -91,7 +105,10 @@ def call(
     plan = load(script) if script is not None else scripts.Script(tuple(given))
     if voice:
         plan = replace(plan, voice=voice)
-    options = _Options(stack.value, caller, save, transcribe, as_json, timeout)
+    if ca_file is not None and not ca_file.is_file():
+        raise typer.BadParameter(f"there is no file {ca_file}", param_hint="--ca-file")
+    secrecy = (srtp.value, str(ca_file or ""))
+    options = _Options(stack.value, caller, save, transcribe, as_json, timeout, secrecy)
     raise typer.Exit(asyncio.run(_place(target_uri(target), plan, options)))
 
 
@@ -137,19 +154,23 @@ class _Options:
     transcribe: bool
     as_json: bool
     timeout_s: float
+    secrecy: tuple[str, str]  # SRTP, authorities
 
 
 async def _place(target: str, script: "Script", options: _Options) -> int:
     """The whole command. Returns the exit code."""
     from sip.errors import CallFailed
+    from sip.sdes import SrtpPolicy
     from voicegw.phone import show
     from voicegw.phone.dial import Terms, dial, prepare, wanted
     from voicegw.phone.report import judge
-    from voicegw.phone.stacks import phone_endpoint
+    from voicegw.phone.stacks import Secrecy, phone_endpoint
 
     tell = _Live(sys.stderr if options.as_json else sys.stdout)
     sounds = await prepare(script)
-    async with phone_endpoint(options.stack, script.line) as endpoint, tell.transcribing(options.transcribe):
+    secrecy = Secrecy(SrtpPolicy(options.secrecy[0]), options.secrecy[1])
+    phone = phone_endpoint(options.stack, script.line, secrecy=secrecy)
+    async with phone as endpoint, tell.transcribing(options.transcribe):
         tell.line(f"calling {target}")
         try:
             call = wanted(target, script, options.caller, min(RING_S, options.timeout_s))

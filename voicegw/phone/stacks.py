@@ -2,32 +2,53 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from media.impairment import Channel, Impairment
 from media.metronome import Metronome
 from sip.endpoint import IncomingCall, SipEndpoint
 from sip.rtpmedia import BadNetwork, RtpConfig, RtpMedia
-from sip.ua.config import SipConfig
+from sip.sdes import SrtpPolicy
+from sip.ua.config import SipConfig, TlsConfig
 from voicegw.errors import StartError
 from voicegw.phone.script import LineQuality
 
 CLEAR = LineQuality()
 
 
+@dataclass(frozen=True, slots=True)
+class Secrecy:
+    """How the phone's calls are encrypted; signalling is by TLS where the address says so."""
+
+    srtp: SrtpPolicy = SrtpPolicy.OFF
+    ca_file: str = ""  # whom to believe; "": the system's
+
+
+OPEN = Secrecy()
+
+
 @asynccontextmanager
 async def phone_endpoint(
-    stack: str, line: LineQuality = CLEAR, seed: str = "", metronome: Metronome | None = None
+    stack: str,
+    line: LineQuality = CLEAR,
+    seed: str = "",
+    metronome: Metronome | None = None,
+    secrecy: Secrecy = OPEN,
 ) -> AsyncIterator[SipEndpoint]:
     """An endpoint on free ports, closed with the block. Its packets meet what `line` says; the same `seed`
     brings the same losses. Phones that call at the same time share a `metronome`. Raises StartError,
     MissingExtra."""
-    media = RtpMedia(RtpConfig(first_port=0, last_port=0), metronome or Metronome())
+    media = RtpMedia(RtpConfig(first_port=0, last_port=0, srtp=secrecy.srtp), metronome or Metronome())
     if line.send is not None or line.receive is not None:
         sent = Channel(line.send or Impairment(), f"{seed}sent")
         media.network = BadNetwork(sent, Channel(line.receive or Impairment(), f"{seed}received"))
     # All addresses: from one bound to loopback nothing reaches another machine. Only whom we call is heard.
-    config = SipConfig(host="0.0.0.0", port=0, user="phone", user_agent="voicegw phone")
-    endpoint = _make(stack, config, media)
+    tls = TlsConfig(ca_file=secrecy.ca_file)
+    config = SipConfig(host="::", port=0, tls=tls, user="phone", user_agent="voicegw phone")
+    try:
+        endpoint = _make(stack, config, media)
+    except ValueError as error:
+        raise StartError(f"the phone cannot start: {error}") from error
     try:
         await endpoint.start(_refuse)
     except OSError as error:
