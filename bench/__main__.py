@@ -18,6 +18,7 @@ FULL = [
     ["bench.streams", "--calls", "6", "--delay", "150", "--jitter", "30"],
     ["bench.rtp_legs", "--calls", "16,100", "--seconds", "20"],
     ["bench.setups"],
+    ["bench.webrtc", "--calls", "1,10", "--seconds", "20"],
     ["bench.recorder"],
     ["bench.speech"],
 ]

@@ -65,6 +65,7 @@ from voicegw.watch import (
     watch_engine,
     watch_keeper,
     watch_sip,
+    watch_softphone,
     watch_stalls,
     watch_ticker,
 )
@@ -261,6 +262,7 @@ class App:
             media, softphone = build(config, metronome, self.calls, keeper, self._flows, lambda: self.sip_uri)
         except ValueError as error:
             raise StartError(f"webrtc: {error}") from error
+        watch_softphone(softphone.counters, self.metrics)
         await self._stack.enter_async_context(media)
         return [softphone]
 

@@ -140,6 +140,12 @@ def watch_callbacks(callbacks: Callbacks, metrics: Metrics) -> None:
     metrics.pull_gauge("callbacks_waiting", "Not delivered yet.", lambda: callbacks.waiting)
 
 
+def watch_softphone(counters: "DataclassInstance", metrics: Metrics) -> None:
+    """Calls from web pages. Whoever imports their counters needs the packages of the extra `webrtc`."""
+    text = "Calls from web pages, and what was refused or went wrong with them."
+    metrics.pull_counts("softphone", text, lambda: counters)
+
+
 def watch_carriers(carriers: Carriers, metrics: Metrics) -> None:
     """Webhooks and sockets of carriers, and requests to them."""
     doors = {mount.carrier.name: partial(_stats, mount.desk) for mount in carriers.mounts}

@@ -155,11 +155,12 @@ class WebRtcLeg:
         self._outbox.clear()
 
     def send_dtmf(self, digits: str) -> None:
-        """Press keys; `on_tick` rests meanwhile. Nobody hears them where the browser has no telephone
-        events. Raises ValueError for what is no key."""
+        """Press keys; `on_tick` rests meanwhile. Raises ValueError for what is no key, Unsupported where the
+        browser has no telephone events."""
         keys = valid_keys(digits)
-        if self._event_type is not None:
-            self._events.press(keys)
+        if self._event_type is None:
+            raise Unsupported("this browser knows no telephone events: no keys can be pressed")
+        self._events.press(keys)
 
     async def hangup(self, cause: HangupCause) -> None:
         """End the call. The path is closed by a task of its own: aioice swallows a cancellation while it

@@ -99,6 +99,9 @@ def test_an_appointment_is_booked_by_voice_and_keys(desk: Desk) -> None:
     (ringing,) = events(call, "call", state="ringing")
     assert (ringing["carrier"], call["cause"], call["recording_state"]) == ("webrtc", "normal", "complete")
     assert events(call, "dtmf", digit="2", direction="received") and events(call, "barge_in")
+    by_rtp = "return document.getElementById('softphone').softphone.client.lastKeyByRtp"
+    assert browser.run(by_rtp), "keys travel in the audio's stream (RFC 4733)"
+    assert server.metric('voicegw_softphone_total{kind="answered"}') == 1
 
 
 def test_what_people_do_with_the_page(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from voicegw.calls import CallManager
 from voicegw.config import Config
 from voicegw.flows import Conversation
 from voicegw.keeper import CallKeeper
-from voicegw.softphone.line import LineParts
+from voicegw.softphone.line import Counters, LineParts
 from voicegw.softphone.mount import Softphone, SoftphoneParts, session_flows
 
 
@@ -27,7 +27,7 @@ def build(
     session_flows(webrtc.embed_flows, flows)
     jitter_ms = (rtp.jitter_min_ms, rtp.jitter_max_ms)
     media = WebRtcMedia(webrtc, metronome, jitter_ms, clock.utc())
-    line = LineParts(media, calls, keeper.watch)
+    line = LineParts(media, calls, Counters(), keeper.watch)
     offered = session_flows(webrtc.flows, flows)
     parts = SoftphoneParts(line, offered, config.http.public_url, sip_uri, lambda: clock.utc().timestamp())
     return media, Softphone(webrtc, parts)

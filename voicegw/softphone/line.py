@@ -36,12 +36,30 @@ class Calls(Protocol):
         """Take a call from its beginning to its end."""
 
 
+@dataclass(slots=True)
+class Counters:
+    """For the metrics, since the start."""
+
+    calls: int = 0
+    answered: int = 0
+    full: int = 0  # calls refused: too many from browsers
+    refused_origin: int = 0
+    refused_token: int = 0
+    refused_rate: int = 0
+    bad_messages: int = 0
+    resumed: int = 0  # sockets that took a call over
+    restarted: int = 0  # ICE
+    interrupted: int = 0  # times that a browser's sound stayed away
+    no_media: int = 0  # calls that failed since no media got through
+
+
 @dataclass(frozen=True, slots=True)
 class LineParts:
     """What every line needs."""
 
     media: WebRtcMedia
     calls: Calls
+    counters: Counters
     watch: Callable[[str, Listener], Callable[[], None]]  # events of a call, by its id; returns the end of it
 
 
@@ -70,6 +88,7 @@ class BrowserCall:
             await self._line.negotiated()
             await leg.connected()
             done = True
+            self._line.counters.answered += 1
         except RemoteProtocolError as error:
             self._line.error("offer", str(error))
             raise CallFailed(error.status, str(error)) from error
@@ -87,9 +106,13 @@ class BrowserCall:
 class Line:
     """Of one page, for one call after the other."""
 
-    def __init__(self, parts: LineParts, grant: Grant, forget: Callable[["Line"], None]) -> None:
-        """`forget` is called when neither call nor socket is left."""
-        self._parts, self.grant, self._forget = parts, grant, forget
+    def __init__(
+        self, parts: LineParts, grant: Grant, full: Callable[[], bool], forget: Callable[["Line"], None]
+    ) -> None:
+        """`full`: whether there are as many calls as may be. `forget` is called when neither call nor
+        socket is left."""
+        self._parts, self.grant, self._full, self._forget = parts, grant, full, forget
+        self.counters = parts.counters
         self.resume = secrets.token_urlsafe(24)
         self._posted: deque[tuple[int, str]] = deque(maxlen=KEPT)
         self._count = 0  # of messages posted
@@ -181,7 +204,11 @@ class Line:
             self.error("busy", "there is a call on this line")
         elif flow not in self.grant.flows:
             self.post("ended", cause="refused", status=404, message=f"there is no flow {flow!r} here")
+        elif self._full():
+            self.counters.full += 1
+            self.post("ended", cause="refused", status=503, message="All lines are busy. Try again later.")
         else:
+            self.counters.calls += 1
             caller = self.grant.origin.partition("://")[2] or "browser"
             info = CallInfo(secrets.token_hex(8), caller, flow, "webrtc")
             self._call = BrowserCall(self, self._parts.media, info, message.sdp)
@@ -213,6 +240,7 @@ class Line:
         if leg is None:
             self.error("offer", "there is no call to restart")
             return
+        self.counters.restarted += 1
         try:
             self.post("answer", sdp=await leg.negotiate(sdp), resume=self.resume)
         except RemoteProtocolError as error:
@@ -245,6 +273,8 @@ class Line:
     def media_state(self, state: str) -> None:
         """Of the leg's path."""
         name, _, why = state.partition(": ")
+        self.counters.interrupted += name == "interrupted"
+        self.counters.no_media += name == "failed"
         self.post("media", state=name, **({"message": why} if why else {}))
 
     def _happened(self, name: EventName, fields: Mapping[str, Any]) -> None:

@@ -61,6 +61,7 @@ class Softphone:
 
     def __init__(self, config: WebRtcConfig, parts: SoftphoneParts) -> None:
         self._config, self._parts = config, parts
+        self.counters = parts.line.counters
         self._now = asyncio.get_running_loop().time
         self._tokens = TokenBox(secrets.token_bytes(32))
         self._lines: dict[str, Line] = {}  # by resume token
@@ -123,7 +124,7 @@ class Softphone:
     async def _embed_session(self, request: web.Request) -> web.Response:
         origin = request.headers.get("Origin", "")
         if origin not in self._config.origins:
-            log.warning("softphone refused", extra={"origin": origin[:200], "source": request.remote})
+            self._refused(origin, request)
             readable = {"Access-Control-Allow-Origin": "*"}  # so that the script can say why
             text = "Pages of this origin may not call: see webrtc.origins.\n"
             raise web.HTTPForbidden(text=text, headers=readable)
@@ -167,6 +168,7 @@ class Softphone:
         if len(self._rates) > ADDRESSES:
             del self._rates[next(iter(self._rates))]
         if not bucket.take(now):
+            self.counters.refused_rate += 1
             raise web.HTTPTooManyRequests(text="Too many calls from your address; wait a moment.\n")
 
     # The socket
@@ -175,7 +177,7 @@ class Softphone:
         origin = request.headers.get("Origin", "")
         own = self._is_own(origin, request)
         if not own and origin not in self._config.origins:
-            log.warning("softphone refused", extra={"origin": origin[:200], "source": request.remote})
+            self._refused(origin, request)
             raise web.HTTPForbidden(text="Pages of this origin may not call: see webrtc.origins.\n")
         if self._sockets >= self._config.max_calls + SPARE_SOCKETS:
             raise web.HTTPServiceUnavailable(text="Too many softphones.\n")
@@ -189,6 +191,10 @@ class Softphone:
         finally:
             self._sockets -= 1
         return socket
+
+    def _refused(self, origin: str, request: web.Request) -> None:
+        self.counters.refused_origin += 1
+        log.warning("softphone refused", extra={"origin": origin[:200], "source": request.remote})
 
     def _is_own(self, origin: str, request: web.Request) -> bool:
         """Whether the page came from us; a proxy may have taken the TLS off."""
@@ -206,9 +212,11 @@ class Softphone:
                 case messages.Resume(resume, seen):
                     line = self._old_line(resume, origin)
                     line.seen(seen)
+                    self.counters.resumed += 1
                 case _:
                     raise messages.BadMessage("the first message must be hello or resume")
         except (messages.BadMessage, BadToken) as error:
+            self.counters.refused_token += 1
             log.warning("softphone refused", extra={"origin": origin, "error": str(error)})
             await socket.send_json({"type": "error", "code": "refused", "message": str(error)})
             await socket.close(code=POLICY, message=str(error).encode()[:120])
@@ -224,7 +232,7 @@ class Softphone:
             raise BadToken("the token was made for another page")
         if len(self._lines) >= self._config.max_calls + SPARE_SOCKETS:
             raise BadToken("all lines are busy")
-        line = Line(self._parts.line, grant, self._forget)
+        line = Line(self._parts.line, grant, self._full, self._forget)
         self._lines[line.resume] = line
         return line
 
@@ -233,6 +241,9 @@ class Softphone:
         if line is None or line.grant.origin != origin:
             raise BadToken("there is no such call")
         return line
+
+    def _full(self) -> bool:
+        return sum(line.calling for line in self._lines.values()) >= self._config.max_calls
 
     def _forget(self, line: Line) -> None:
         self._lines.pop(line.resume, None)
@@ -261,6 +272,7 @@ class Softphone:
                 raise messages.BadMessage("messages are text")
             await line.handle(messages.parse(data))
         except messages.BadMessage as error:
+            self.counters.bad_messages += 1
             line.error("message", str(error))
 
     async def _write(self, socket: web.WebSocketResponse, line: Line, number: int) -> None:

@@ -15,7 +15,7 @@ from sip.webrtc.config import WebRtcConfig
 from sip.webrtc.leg import WebRtcLeg
 from tests.sip.webrtc.peer import Peer, Sink, media, tone, until
 from voicegw.config.model import HttpConfig
-from voicegw.softphone.line import LineParts, Listener
+from voicegw.softphone.line import Counters, LineParts, Listener
 from voicegw.softphone.mount import Softphone, SoftphoneParts
 
 FRIEND, STRANGER = "https://friend.example", "https://stranger.example"
@@ -95,8 +95,8 @@ class Page:
 class House:
     """A server with a client."""
 
-    def __init__(self, url: str, client: ClientSession, calls: EchoCalls) -> None:
-        self.url, self.client, self.calls = url, client, calls
+    def __init__(self, url: str, client: ClientSession, calls: EchoCalls, counters: Counters) -> None:
+        self.url, self.client, self.calls, self.counters = url, client, calls, counters
 
     @property
     def origin(self) -> str:
@@ -127,10 +127,10 @@ class House:
 @asynccontextmanager
 async def house(config: WebRtcConfig | None = None) -> AsyncIterator[House]:
     config = config or WebRtcConfig(origins=(FRIEND,))
-    calls = EchoCalls()
+    calls, counters = EchoCalls(), Counters()
     async with media(config) as shared:
         parts = SoftphoneParts(
-            LineParts(shared, calls, calls.watch),
+            LineParts(shared, calls, counters, calls.watch),
             ("clinic", "shop"),
             HttpConfig().public_url,
             lambda: "sip:bot@127.0.0.1:5060",
@@ -144,7 +144,7 @@ async def house(config: WebRtcConfig | None = None) -> AsyncIterator[House]:
         await site.start()
         port = runner.addresses[0][1]
         async with ClientSession() as client:
-            yield House(f"http://127.0.0.1:{port}/", client, calls)
+            yield House(f"http://127.0.0.1:{port}/", client, calls, counters)
             for sink in calls.sinks:
                 if sink.closed is None:
                     await sink._leg.hangup(HangupCause.NORMAL)

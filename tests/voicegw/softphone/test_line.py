@@ -136,6 +136,24 @@ def test_a_call_that_cannot_be_is_said_in_words() -> None:
     visit(scenario)
 
 
+def test_more_calls_than_may_be_are_refused_and_counted() -> None:
+    async def scenario(place: House) -> None:
+        peers = [humming(), humming()]
+        async with place.page() as page, place.page() as other:
+            await page.call(peers[0])
+            await other.say("call", sdp=await peers[1].offer())
+            assert "busy" in (await other.hear("ended"))["message"]
+            await page.say("hangup")
+            await page.hear("ended")
+            await other.call(peers[1])
+        counters = place.counters
+        assert (counters.calls, counters.answered, counters.full, counters.no_media) == (2, 2, 1, 0)
+        for peer in peers:
+            await peer.close()
+
+    visit(scenario, WebRtcConfig(max_calls=1))
+
+
 def test_hanging_up_while_it_rings_ends_the_call() -> None:
     async def scenario(place: House) -> None:
         peer = humming()
@@ -162,6 +180,7 @@ def test_a_stranger_is_refused_before_a_word_is_said() -> None:
                 async with place.socket(origin):
                     pass
             assert refused.value.status == 403, origin
+        assert place.counters.refused_origin == 5
 
     visit(scenario)
 
