@@ -207,6 +207,7 @@ class Telnyx(CarrierCase):
     name = "telnyx"
     signs_sockets = True
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    stamp = 1_699_999_990  # when its webhooks are signed
 
     def core(self) -> MediaStreamCore:
         return TelnyxCore(self.encoding)
@@ -259,7 +260,7 @@ class Telnyx(CarrierCase):
             "payload": {"call_control_id": "call-1", **payload},
         }
         body = json.dumps({"data": data}).encode()
-        stamp = "1699999990"
+        stamp = str(self.stamp)
         sign = b64encode(self.key.sign(stamp.encode() + b"|" + body)).decode()
         headers = {
             "Telnyx-Timestamp": stamp,
