@@ -1,7 +1,9 @@
 """Does memory grow with calls? Ten thousand short ones, and what the server holds after each thousand.
 
-Starts `bench.server` (everything real but ears and voice), lets sipp call it with RTP, and fits a line
-through its resident memory. The first calls fill caches and pools: the fit begins after two fifths of them.
+Starts `bench.server` (everything real but ears and voice), lets sipp call it with RTP, and reads its resident
+memory after each thousand calls. What a thousand calls cost is the median of the steps, after the first two
+fifths of the calls, which fill caches and pools: memory that is taken when more calls are alive at once than
+ever before (the machine was busy) is one step, and no leak; a leak is there in every step.
 
     .venv/bin/python -m bench.soak                           10 000 calls, 40 a second: 4.5 minutes
     .venv/bin/python -m bench.soak --calls 1500 --rate 50    a look
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +79,16 @@ def watch(server: Server, port: int, calls: int, limit_s: float) -> list[tuple[i
     return seen
 
 
-def slope(seen: list[tuple[int, float]], calls: int) -> float:
-    """MB in 1000 calls."""
+def growth(seen: list[tuple[int, float]], calls: int) -> tuple[float, float]:
+    """MB in 1000 calls: the median of the steps, and a line through all."""
     steady = [(count, mb) for count, mb in seen if count >= WARM_SHARE * calls]
-    return float(np.polyfit([c for c, _ in steady], [mb for _, mb in steady], 1)[0] * 1000)
+    marks = [steady[0]]
+    for count, mb in steady:
+        if count - marks[-1][0] >= min(1000, calls // 10):
+            marks.append((count, mb))
+    steps = [(b[1] - a[1]) * 1000 / (b[0] - a[0]) for a, b in pairwise(marks)]
+    fit = np.polyfit([count for count, _ in steady], [mb for _, mb in steady], 1)
+    return float(np.median(steps)), float(fit[0] * 1000)
 
 
 def main() -> int:
@@ -102,9 +111,10 @@ def main() -> int:
         time.sleep(2)  # the last rows
         bad = [c for c in calls_of(port + 1) if (c["state"], c["cause"]) != ("ended", "normal")]
         server.stop()
-    grown = slope(seen, calls)
+    grown, fit = growth(seen, calls)
     print(f"{seen[-1][0]} calls, {rate} a second: {seen[0][1]:.1f} MB at first, {seen[-1][1]:.1f} at last;")
-    print(f"{grown:+.3f} MB in 1000 calls; sipp's exit code {code}, {len(bad)} of the last 1000 not normal")
+    print(f"{grown:+.3f} MB in 1000 calls ({fit:+.3f} by a line through all);")
+    print(f"sipp's exit code {code}, {len(bad)} of the last 1000 calls not normal")
     return int(grown > MOST_MB or code != 0 or bool(bad) or seen[-1][0] < calls)
 
 

@@ -23,11 +23,9 @@ from tests.e2e.baresip import baresip
 from tests.e2e.server import COMMAND, ROOT, Server, booked, environment, events, serving
 from tests.e2e.sipp import Scenario, sipp
 from tests.tools import need
-from voicegw.simulate.run import find
 
 pytestmark = pytest.mark.real
 
-SCENARIOS = [script.name for script in find([ROOT / "config" / "scenarios"])]
 KEYS = ["1", "2", "2", "1000", "1", "427242#", "1", "2"]
 BY_KEYS = """\
 turn_silence_ms: 500
@@ -124,8 +122,7 @@ class Booking:
             "carol": lambda: self.report("carol", "--script", str(folder / "keys.yaml"), "--stack", "pjsua2"),
             "dave": lambda: keys_by_sipp(server, folder / "dave"),
         }
-        simulated = {"scenarios": self.simulate}
-        threads = [threading.Thread(target=self._try, args=work) for work in (works | simulated).items()]
+        threads = [threading.Thread(target=self._try, args=work) for work in works.items()]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -138,16 +135,6 @@ class Booking:
             work()
         except BaseException as error:
             self.failures[name] = error
-
-    def simulate(self) -> None:
-        """All scenarios that come along, beside the four."""
-        folder, url = str(ROOT / "config" / "scenarios"), self.server.url
-        command = [*COMMAND, "simulate", folder, "--target", self.server.uri, "--api", url, "--json"]
-        env = environment(self.server.data)
-        done = subprocess.run(
-            [*command, "--parallel", "20"], env=env, capture_output=True, text=True, timeout=150, check=False
-        )
-        self.scenarios = {result["name"]: result["failures"] for result in json.loads(done.stdout)}
 
     def report(self, name: str, *arguments: str) -> None:
         self.reports[name] = phone(self.server, "--from", name, *arguments)
@@ -235,13 +222,6 @@ def test_what_is_shown_of_a_call(booking: Booking, name: str) -> None:
     for turn in answers:
         steps = turn["latency_ms"]
         assert steps["total"] > 0 and {"dialog", "tts", "playout"} <= steps.keys(), turn
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_the_scenarios_that_come_along(booking: Booking, name: str) -> None:
-    if error := booking.failures.get("scenarios"):
-        raise error
-    assert booking.scenarios[name] == []
 
 
 def test_answers_to_speech_come_within_900_ms(booking: Booking) -> None:
