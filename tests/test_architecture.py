@@ -39,6 +39,7 @@ CLOCKS_AND_TASKS = {
     "datetime.utcnow",
 }
 DRIVERS: dict[str, str] = {
+    "media/stt/batch.py": "a batch belongs to several calls: it outlives the one that is cancelled",
     "dialog/pump.py": "owns the one task that drives a generator, and ends it in close()",
     "dialog/llm/fallback.py": "engines that race run in a task each; the race that starts them ends them",
     "voicegw/clock.py": "the application's wall clock, which it hands to whoever needs one",

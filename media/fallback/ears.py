@@ -104,7 +104,8 @@ class FallbackStream:
         self._open: _Utterance | None = None
         self._owed: deque[_Utterance] = deque()
         self._hints: Hints | None = None
-        self._out: asyncio.Queue[Transcript | Switched | ProviderError] = asyncio.Queue()
+        self._out: asyncio.Queue[Transcript | Switched | ProviderError | None] = asyncio.Queue()
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._member: Member[SpeechToText] | None = None
         self._inner: SttStream | None = None  # None: nobody listens now, audio is only kept
@@ -120,8 +121,10 @@ class FallbackStream:
         return error
 
     async def close(self) -> None:
-        """Let go of the engine."""
-        self._stop_timer()
+        """Let go of the engine; reading ends."""
+        self._closed = True
+        self.cancel()
+        self._out.put_nowait(None)
         if self._member is not None:
             self._member.breaker.abandoned()
         self._inner = None
@@ -139,7 +142,7 @@ class FallbackStream:
 
     def begin(self) -> None:
         """A new utterance."""
-        if self._open is None:
+        if self._open is None and not self._closed:
             self._open = _Utterance(list(self._before))
             if self._inner is not None:
                 self._inner.begin()
@@ -176,6 +179,8 @@ class FallbackStream:
     async def __anext__(self) -> Transcript | Switched:
         """Raises ProviderError when nobody is left."""
         item = await self._out.get()
+        if item is None:
+            raise StopAsyncIteration
         if isinstance(item, ProviderError):
             raise item
         return item
