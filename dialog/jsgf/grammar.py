@@ -180,6 +180,10 @@ class Matcher:
         states = self._after(words)
         return self._end in states and not any(self._spoken[s] for s in states)
 
+    def begins(self, words: Iterable[str]) -> bool:
+        """Whether `words` is the beginning of a longer sentence."""
+        return any(self._spoken[s] for s in self._after(words))
+
     def _after(self, words: Iterable[str]) -> set[int]:
         states = self._start
         for word in words:

@@ -1,0 +1,122 @@
+"""Does this sound finished? What the words alone say: grammar, counted digits, a conjunction at the end.
+
+    "my number is four five"     0.1   six digits are expected
+    "next tuesday at"            0.05  nobody ends with a preposition
+    "yes please"                 1.0   a whole answer that cannot go on
+    "tuesday"                    0.7   whole, but "tuesday at three" is one, too
+"""
+
+from functools import lru_cache
+
+from dialog.jsgf import GrammarError, Matcher, read
+from dialog.nlu.base import normalise, words_of
+from dialog.types import Hints
+
+MAX_STATES = 20_000  # of a grammar that is looked at here; larger ones tell nothing
+
+UNFINISHED, BEGINNING, MAYBE, OPEN, WHOLE, FINISHED = 0.05, 0.15, 0.4, 0.55, 0.75, 1.0
+
+_TRAILING = {
+    "en": """and or but because so that if when while with without for from to at in on of by about until between
+    the a an my your our their his her this these is are am was were be i we you he she it they not very like would
+    could should can will want need have has had do does uh um er erm hmm well then than as which who
+    number name address street mister mrs doctor double triple its it's i'm we're i'd i'll""",
+    "de": """und oder aber weil dass ob wenn als mit ohne für von zu zum zur bei in im an am auf um über bis zwischen
+    der die das den dem des ein eine einen einem einer mein meine unser ihre ist sind bin war waren ich wir sie er es
+    nicht sehr möchte würde könnte kann will muss habe hat hätte also äh ähm hm nach wegen nummer name straße herr
+    frau""",
+    "es": """y e o u pero porque que si cuando con sin para por de del a al en sobre hasta entre el la los las un una
+    unos unas mi mis su sus nuestro es son soy era estoy yo nosotros no muy quiero quisiera puedo necesito tengo hay
+    eh este pues número nombre calle señor señora""",
+    "fr": """et ou mais parce que qu' si quand avec sans pour de du des à au aux en dans sur sous chez vers entre jusqu
+    le la les un une mon ma mes votre notre son sa ses est sont suis était je j' nous vous il elle on ne pas très
+    veux voudrais peux dois ai avoir euh ben donc alors numéro nom rue monsieur madame""",
+    "el": """και κι ή αλλά γιατί επειδή ότι πως αν όταν με χωρίς για από προς σε στο στη στην στον στις στα μέχρι ανάμεσα
+    ο η το οι τα τον την του της των ένα μια έναν μου σας μας είναι είμαι ήταν εγώ εμείς δεν μην πολύ θέλω θα μπορώ
+    πρέπει έχω να ε εε λοιπόν αριθμός όνομα οδός κύριος κυρία""",
+}
+_DIGITS = {
+    "en": "zero one two three four five six seven eight nine oh o",
+    "de": "null eins zwei zwo drei vier fünf sechs sieben acht neun",
+    "es": "cero uno dos tres cuatro cinco seis siete ocho nueve",
+    "fr": "zéro un deux trois quatre cinq six sept huit neuf",
+    "el": "μηδέν ένα δύο τρία τέσσερα πέντε έξι εφτά επτά οκτώ οχτώ εννιά εννέα",
+}
+_TIMES = {"double": 2, "triple": 3, "doppel": 2, "doble": 2}  # "double one" is two digits
+
+
+def completeness(
+    text: str, hints: Hints, language: str = "en", *, complete: bool = False, fragment: bool = False
+) -> float | None:
+    """0 for "goes on" to 1 for "has finished"; None where the words do not tell. `complete` and `fragment`
+    are what the recogniser's grammar says."""
+    words, code = normalise(text).split(), language.partition("-")[0].lower()
+    if not words:
+        return None
+    if hints.digits is not None and (count := _digits(words, code)):
+        return _counted(count, hints.digits)
+    if complete:
+        return FINISHED
+    plain = " ".join(words)
+    if plain in hints.phrases or not _trails(words[-1], code):
+        return BEGINNING if fragment else _expected(plain, hints) or _written(text, words)
+    return UNFINISHED
+
+
+def _trails(word: str, code: str) -> bool:
+    return word in _table(code)
+
+
+@lru_cache
+def _table(code: str) -> frozenset[str]:
+    return frozenset(words_of(_TRAILING.get(code, _TRAILING["en"])))
+
+
+def _digits(words: list[str], code: str) -> int:
+    """How many digits the words at the end are."""
+    known, count, end = frozenset(words_of(_DIGITS.get(code, _DIGITS["en"]))), 0, len(words)
+    while end and (words[end - 1] in known or words[end - 1].isdecimal()):
+        end -= 1
+        times = _TIMES.get(words[end - 1], 1) if end else 1
+        count += times * (len(words[end]) if words[end].isdecimal() else 1)
+        end -= times > 1
+    return count
+
+
+def _counted(count: int, wanted: tuple[int, int]) -> float:
+    fewest, most = wanted
+    if count < fewest:
+        return UNFINISHED
+    return FINISHED if count >= most else MAYBE
+
+
+def _expected(plain: str, hints: Hints) -> float | None:
+    """By what is expected here; None: it is something else, or anything is."""
+    longer = any(phrase.startswith(plain + " ") for phrase in hints.phrases)
+    whole = plain in hints.phrases
+    matcher = _matcher(hints.grammar) if hints.grammar else None
+    if matcher is not None:
+        whole = whole or matcher.accepts(plain.split())
+        longer = longer or matcher.begins(plain.split())
+    if whole:
+        return WHOLE if longer else FINISHED
+    return BEGINNING if longer else None
+
+
+@lru_cache(maxsize=256)
+def _matcher(grammar: str) -> Matcher | None:
+    """Some 5 ms, once for each grammar of a flow."""
+    try:
+        return Matcher(read(grammar, lambda text: tuple(normalise(text).split())), MAX_STATES)
+    except GrammarError:
+        return None
+
+
+def _written(text: str, words: list[str]) -> float:
+    """By punctuation, where the recogniser writes any; a sentence of some words may be one."""
+    last = text.rstrip()[-1:]
+    if last in ".?!;·":
+        return WHOLE
+    if last in ",…-:":
+        return BEGINNING
+    return OPEN if len(words) >= 3 else MAYBE
