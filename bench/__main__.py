@@ -21,6 +21,7 @@ FULL = [
     ["bench.webrtc", "--calls", "1,10", "--seconds", "20"],
     ["bench.recorder"],
     ["bench.speech"],
+    ["bench.turns"],
 ]
 QUICK = [
     ["bench.calls", "--calls", "16,50", "--seconds", "15"],

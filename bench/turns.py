@@ -1,8 +1,9 @@
-"""How often is a caller cut off, and how long does he wait? End of turn by silence alone, and with the estimate.
+"""How often is a caller cut off, and how long does he wait? End of turn by silence alone, and with the
+estimate.
 
-Callers (espeak-ng, three voices, through G.711) say answers that are complete, and others with a pause of 300 to
-900 ms inside. Real: voices, detector, estimate, turn engine. The words come as a streaming recogniser would give
-them, 200 ms after they were said, with what the embedded one says of its grammar.
+Callers (espeak-ng, three voices) say answers that are complete, and others with a pause of
+300 to 900 ms inside. Real: voices, detector, estimate, turn engine. The words come as a streaming
+recogniser would give them, 200 ms after they were said, with what the embedded one says of its grammar.
 
     cut off   share of all answers that were taken for finished inside their pause
     wait      ms from the caller's last sound to the decision that he has finished, in the mean
@@ -21,8 +22,16 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from dialog.nlu.completeness import _expected
-from dialog.turn import EndOfSpeech, ReplyReady, SpeechStarted, SpeechStopped, Transcript, TurnPolicy, TurnScore
+from dialog.nlu.completeness import by_grammar
+from dialog.turn import (
+    EndOfSpeech,
+    ReplyReady,
+    SpeechStarted,
+    SpeechStopped,
+    Transcript,
+    TurnPolicy,
+    TurnScore,
+)
 from dialog.turn_engine import TurnEngine
 from dialog.types import Hints
 from media.eot import rules
@@ -113,8 +122,11 @@ def answer(hints: Hints, first: str, rest: str, voice: str, pause_ms: int) -> An
     parts = [np.zeros(lead), samples[:cut] * fade, np.zeros(gap), samples[cut:end], np.zeros(TAIL_MS * 8)]
     line = np.concatenate(parts) + np.random.default_rng(0).standard_normal(sum(map(len, parts))) * 4
     pcm = np.clip(line, -32768, 32767).astype(np.int16)
-    shifted = [(word, (lead + e + (gap if n >= at and rest else 0)) // 8) for n, (word, e) in enumerate(zip(words, ends, strict=True))]
-    return Answer(hints, pcm, tuple(shifted), (lead + end + gap) // 8)
+    shifted = tuple(
+        (word, (lead + ends_at + (gap if rest and n >= at else 0)) // 8)
+        for n, (word, ends_at) in enumerate(zip(words, ends, strict=True))
+    )
+    return Answer(hints, pcm, shifted, (lead + end + gap) // 8)
 
 
 def answers() -> Iterator[Answer]:
@@ -129,7 +141,7 @@ def answers() -> Iterator[Answer]:
 
 def partial(said: str, hints: Hints) -> Transcript:
     """What the embedded recogniser would say of its grammar, too."""
-    expected = _expected(said, hints) if hints.phrases else None
+    expected = by_grammar(said, hints) if hints.phrases else None
     return Transcript(said, final=False, complete=expected == 1.0, fragment=expected == 0.15)
 
 
@@ -181,7 +193,9 @@ def measure(policy: TurnPolicy, *, estimate: bool, prosody: float = 0.3) -> tupl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.parse_args()
     table = Table(title=f"{sum(1 for _ in answers())} answers, {len(VOICES)} voices")
     for header in ("end of turn by", "cut off", "wait ms"):

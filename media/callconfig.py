@@ -5,7 +5,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dialog.turn import TurnPolicy
+from media.denoise.base import Denoiser
 from media.echo import Config as EchoConfig
+from media.eot.base import EndOfTurn
 from media.stt.base import SttStream
 from media.tts.base import TextToSpeech
 from media.vad.base import VoiceDetector
@@ -70,3 +72,5 @@ class Engines:
     ears: SttStream
     voice: TextToSpeech
     dialler: "Dialler | None" = None  # what calls others; None: nobody can be called
+    eot: EndOfTurn | None = None  # estimates the end of a turn; None: silence alone decides
+    denoiser: Denoiser | None = None  # this call's own

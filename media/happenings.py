@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dialog.turn import BotSpeaking, Dtmf, OnHold, SpeechStarted, SpeechStopped, Transcript
+from dialog.turn import BotSpeaking, Dtmf, OnHold, SpeechStarted, SpeechStopped, Transcript, TurnScore
 from dialog.types import Hangup, Transfer, TransferFailed
 from media.leg import HangupCause
 
@@ -26,5 +26,5 @@ class Tick:
     due: int
 
 
-TurnEvent = SpeechStarted | SpeechStopped | Transcript | Dtmf | BotSpeaking | OnHold
+TurnEvent = SpeechStarted | SpeechStopped | Transcript | Dtmf | BotSpeaking | OnHold | TurnScore
 Happening = TurnEvent | ReplyDone | Goodbye | Tick | Hangup | Transfer | TransferFailed | HangupCause

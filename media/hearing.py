@@ -1,15 +1,29 @@
-"""The caller's audio on its way to whoever listens: echo guard, detector, recogniser.
+"""The caller's audio on its way to whoever listens.
 
-Part of the audio plane: plain calls, no queue, no await."""
+    frame -> echo guard -> noise suppression -> detector ---> events
+                                          '--> estimate of the end of the turn ---> scores
+                                          '--> recogniser ---> transcripts
 
+The audio plane's part is plain calls: no queue, no await.
+"""
+
+import logging
 from collections.abc import Callable
 
-from dialog.turn import SpeechStarted, SpeechStopped
+from dialog.breaker import Switched
+from dialog.turn import SpeechStarted, SpeechStopped, Transcript, TurnScore
 from dialog.types import Hints
 from media.callconfig import Engines, SessionConfig
 from media.echo import EchoGuard
-from media.frames import AudioFormat, AudioFrame
+from media.eot.off import Off
+from media.errors import ProviderError
+from media.frames import AudioFrame
+from media.leg import CallLeg
 from media.report import CallReport
+
+log = logging.getLogger(__name__)
+
+Noticed = SpeechStarted | SpeechStopped | TurnScore | Transcript
 
 
 class Hearing:
@@ -19,14 +33,16 @@ class Hearing:
         self,
         engines: Engines,
         config: SessionConfig,
-        format: AudioFormat,
+        leg: CallLeg,
         report: CallReport,
-        post: Callable[[SpeechStarted | SpeechStopped], None],
+        post: Callable[[Noticed], None],
     ) -> None:
         """`post` takes what is noticed."""
-        self._vad, self._ears, self._report, self._post = engines.vad, engines.ears, report, post
-        self._guard = EchoGuard(config.echo, format.rate) if config.echo.enabled else None
+        self._vad, self._ears, self._denoiser = engines.vad, engines.ears, engines.denoiser
+        self._report, self._post, self._call_id = report, post, leg.info.call_id
+        self._guard = EchoGuard(config.echo, leg.format.rate) if config.echo.enabled else None
         self._echo_told = False
+        self._eot = Off() if engines.eot is None else engines.eot.stream(leg.format, self._scored)
 
     def received(self, frame: AudioFrame, now: float) -> None:
         """The caller's next frame, at `now` in seconds of the loop's clock."""
@@ -35,8 +51,15 @@ class Hearing:
             if not self._echo_told:
                 self._echo_told = True
                 self._report.echo(self._guard.delay_ms or 0.0, self._guard.gain_db)
+        if self._denoiser is not None:
+            frame = self._denoiser.process(frame)
+        self._eot.push(frame)
         if event := self._vad.process(frame):
             self._post(event)
+            if isinstance(event, SpeechStopped):
+                self._eot.paused()
+            else:
+                self._eot.resumed()
         self._ears.push(frame)
 
     def played(self, pcm: bytes, at: float) -> None:
@@ -44,11 +67,33 @@ class Hearing:
         if self._guard is not None:
             self._guard.played(pcm, at)
 
+    async def listen(self) -> None:
+        """Pass on what the recogniser hears, until it is closed or fails."""
+        try:
+            async for heard in self._ears:
+                if isinstance(heard, Switched):
+                    self._report.switched("stt", heard)
+                    continue
+                self._post(heard)
+                if not heard.final:
+                    self._eot.partial(heard)
+        except ProviderError as error:  # the call goes on by keys; silence prompts say so
+            log.error("ears failed", extra={"call_id": self._call_id, "error": str(error)})
+            self._report.error("stt", str(error))
+
+    def close(self) -> None:
+        """The call is over."""
+        self._eot.close()
+
+    def _scored(self, score: float) -> None:
+        self._post(TurnScore(score))
+
     # The recogniser's utterance, as decided by the turn engine
 
     def begin(self) -> None:
         """The caller speaks."""
         self._ears.begin()
+        self._eot.begin()
 
     def finish(self) -> None:
         """He has finished."""
@@ -58,6 +103,7 @@ class Hearing:
         """What he said does not count."""
         self._ears.cancel()
 
-    def expect(self, hints: Hints) -> None:
+    def expect(self, hints: Hints, language: str) -> None:
         """What he will probably say, from the next utterance on."""
         self._ears.expect(hints)
+        self._eot.expect(hints, language)

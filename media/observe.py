@@ -14,6 +14,7 @@ EventName = Literal[
     "partial",  # text: what the recogniser believes so far
     "final",  # text, confidence, rejected
     "session",  # the call is answered: what its turn taking starts from
+    "eot",  # score: how finished the caller sounds in this pause
     "end_of_speech",  # the caller has finished: the recogniser is asked for its final
     "turn",  # the caller's turn as given to the dialog
     "act",  # what the dialog decided

@@ -17,9 +17,16 @@ from typing import Any, Literal
 
 from media.errors import MediaError
 
-Kind = Literal["stt", "tts", "vad", "llm"]
+Kind = Literal["stt", "tts", "vad", "eot", "denoise", "llm"]
 
-ROOMS: dict[Kind, str] = {"stt": "media.stt", "tts": "media.tts", "vad": "media.vad", "llm": "dialog.llm"}
+ROOMS: dict[Kind, str] = {
+    "stt": "media.stt",
+    "tts": "media.tts",
+    "vad": "media.vad",
+    "eot": "media.eot",
+    "denoise": "media.denoise",
+    "llm": "dialog.llm",
+}
 
 
 class UnknownProvider(MediaError):

@@ -16,6 +16,7 @@ from dialog.turn import (
     Transcript,
     TurnInput,
     TurnPolicy,
+    TurnScore,
 )
 from dialog.types import Act, Hangup, Listen, Note, NoteName, Say, SendDtmf, Transfer, UserTurn
 from media.observe import CallObserver
@@ -43,6 +44,8 @@ class CallReport:
                 self._event("final", text=text, confidence=confidence, rejected=rejected, **_flags(event))
             case Dtmf(digit):
                 self._event("dtmf", digit=digit, direction="received")
+            case TurnScore(score):
+                self._event("eot", score=round(score, 3))
             case OnHold(active):
                 self._event("hold", active=active)
 

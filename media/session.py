@@ -15,7 +15,6 @@ import logging
 from collections.abc import AsyncGenerator
 from functools import partial
 
-from dialog.breaker import Switched
 from dialog.turn import (
     BargeIn,
     BeginSpeech,
@@ -51,7 +50,7 @@ from dialog.types import (
 )
 from media.callconfig import Engines, SessionConfig
 from media.company import Company
-from media.errors import ProviderError, Unsupported
+from media.errors import Unsupported
 from media.frames import AudioFrame
 from media.happenings import Goodbye, Happening, ReplyDone, Tick
 from media.hearing import Hearing
@@ -84,10 +83,9 @@ class CallSession:
     ) -> None:
         self._clock = asyncio.get_running_loop().time
         self._epoch = observer.epoch
-        self._leg, self._ears = leg, engines.ears
-        self._dialog, self._config, self._tap = dialog, config, tap
+        self._leg, self._dialog, self._config, self._tap = leg, dialog, config, tap
         self._report, self._line = CallReport(observer), LineState(leg, config)
-        self._hearing = Hearing(engines, config, leg.format, self._report, self._post)
+        self._hearing = Hearing(engines, config, leg, self._report, self._post)
         self._turns = TurnEngine(config.policy)
         self._playout = Playout(leg.format, leg.lead_ms)
         new_company = partial(Company, leg, observer, tap, self._rest)
@@ -192,9 +190,12 @@ class CallSession:
         self._leg.start(self)
         async with task_scope() as start:
             self._start = self.board.start = start
-            start(self._listen(), "ears")
+            start(self._hearing.listen(), "ears")
             self._speak(self._dialog.greet(), Milestones())
-            return await self._control()
+            try:
+                return await self._control()
+            finally:
+                self._hearing.close()
 
     def say_goodbye(self) -> None:
         """End the call politely: stop the bot, say that the call ends, hang up."""
@@ -320,17 +321,6 @@ class CallSession:
             await asyncio.wait([self._reply])
         await self._speaker.heard_all()
 
-    async def _listen(self) -> None:
-        try:
-            async for heard in self._ears:
-                if isinstance(heard, Switched):
-                    self._report.switched("stt", heard)
-                else:
-                    self._post(heard)
-        except ProviderError as error:  # the call goes on by keys; silence prompts say so
-            log.error("ears failed", extra={"call_id": self._leg.info.call_id, "error": str(error)})
-            self._report.error("stt", str(error))
-
     # Speech plane: one reply at a time, one way to stop it.
 
     def _speak(self, acts: AsyncGenerator[Act, None], milestones: Milestones) -> None:
@@ -377,7 +367,7 @@ class CallSession:
             case Listen(hints, policy, language):
                 answers = None if hints.open or hints.sentences else hints.phrases
                 self._decide(self._turns.listen(policy or self._config.policy, language, answers))
-                self._hearing.expect(hints)
+                self._hearing.expect(hints, language)
             case SendDtmf(digits):
                 try:
                     self._leg.send_dtmf(digits)

@@ -15,7 +15,7 @@ from recordings.calllog import Event
 STEPS = ("eot", "stt", "dialog", "tts", "playout", "total")
 """Steps of a reply's latency, in order: end of turn, recognition, dialog, voice, playout; and all of it."""
 
-DETAILS = frozenset({"sip", "media", "vad", "partial", "session", "end_of_speech"})
+DETAILS = frozenset({"sip", "media", "vad", "partial", "session", "eot", "end_of_speech"})
 """Events that the readable timeline leaves out unless asked."""
 
 

@@ -19,6 +19,7 @@ ALLOWED = {
         "dialog.turn",
         "dialog.turn_engine",
         "dialog.jsgf",
+        "dialog.nlu.completeness",
         "dialog.sentences",
         "dialog.breaker",
     },

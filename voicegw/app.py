@@ -18,6 +18,7 @@ from dialog.agent.engine import AgentParts
 from dialog.agent.spec import AgentSpec
 from dialog.types import DialogEngine
 from media.callconfig import TransferHow
+from media.eot.base import EndOfTurn
 from media.errors import MediaError, ProviderError
 from media.fallback.recorded import RecordedVoice
 from media.leg import CallInfo
@@ -147,6 +148,8 @@ class App:
             self._dialler,
             {EXTENSION: replace(session, transfer=replace(session.transfer, how=TransferHow.BRIDGE))},
             frozenset(config.routing.early_media),
+            self._end_of_turn(),
+            None if config.denoise is None else maker("denoise", config.denoise),
         )
         self.calls = CallManager(parts, config.limits, keeper, self.metrics)
         watch_keeper(keeper, self.metrics, health)
@@ -163,6 +166,11 @@ class App:
             watch = StallWatch(limit_ms, lambda: bool(self.calls.live))
             watch_stalls(watch.counters, self.metrics)
             self._stack.enter_context(watch.watching())
+
+    def _end_of_turn(self) -> EndOfTurn:
+        estimate: EndOfTurn = maker("eot", self._config.eot)()
+        self._stack.push_async_callback(estimate.close)
+        return estimate
 
     async def _keeper(self, data: Path) -> CallKeeper:
         config = self._config

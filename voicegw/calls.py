@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from dialog.types import DialogEngine
 from media.callconfig import Engines, SessionConfig
+from media.denoise.base import Denoiser
+from media.eot.base import EndOfTurn
 from media.errors import ProviderError
 from media.leg import CallInfo, CallLeg, Direction, HangupCause
 from media.observe import CallTap
@@ -59,6 +61,13 @@ class CallParts:
     dialler: Dialler | None = None
     sessions: Mapping[str, SessionConfig] = field(default_factory=dict)  # of flows that need their own
     early: frozenset[str] = frozenset()  # flows that greet before they answer
+    eot: EndOfTurn | None = None
+    new_denoiser: Callable[[], Denoiser] | None = None
+
+    def engines(self, ears: SttStream) -> Engines:
+        """What one call hears and speaks with."""
+        denoiser = None if self.new_denoiser is None else self.new_denoiser()
+        return Engines(self.new_vad(), ears, self.voice, self.dialler, self.eot, denoiser)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +258,7 @@ class CallManager:
             if answer is not None:
                 dialog, tap = GreetedDialog(dialog), LateTap(journal)
                 start(self._answer(dialog, call, journal, answer), "answer")
-            engines = Engines(parts.new_vad(), ears, parts.voice, parts.dialler)
+            engines = parts.engines(ears)
             config = parts.sessions.get(call.flow, parts.session)
             session = CallSession(leg, engines, dialog, config, journal, tap)
             call.session = session

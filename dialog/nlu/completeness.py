@@ -1,9 +1,9 @@
 """Does this sound finished? What the words alone say: grammar, counted digits, a conjunction at the end.
 
-    "my number is four five"     0.1   six digits are expected
-    "next tuesday at"            0.05  nobody ends with a preposition
-    "yes please"                 1.0   a whole answer that cannot go on
-    "tuesday"                    0.7   whole, but "tuesday at three" is one, too
+"my number is four five"     0.1   six digits are expected
+"next tuesday at"            0.05  nobody ends with a preposition
+"yes please"                 1.0   a whole answer that cannot go on
+"tuesday"                    0.7   whole, but "tuesday at three" is one, too
 """
 
 from functools import lru_cache
@@ -16,24 +16,21 @@ MAX_STATES = 20_000  # of a grammar that is looked at here; larger ones tell not
 
 UNFINISHED, BEGINNING, MAYBE, OPEN, WHOLE, FINISHED = 0.05, 0.15, 0.4, 0.55, 0.75, 1.0
 
+# Words that end no sentence in that language. Not in here: what may end one, as "thank you", "that's it",
+# "weil ich krank bin", "το όνομά μου".
 _TRAILING = {
-    "en": """and or but because so that if when while with without for from to at in on of by about until between
-    the a an my your our their his her this these is are am was were be i we you he she it they not very like would
-    could should can will want need have has had do does uh um er erm hmm well then than as which who
-    number name address street mister mrs doctor double triple its it's i'm we're i'd i'll""",
-    "de": """und oder aber weil dass ob wenn als mit ohne für von zu zum zur bei in im an am auf um über bis zwischen
-    der die das den dem des ein eine einen einem einer mein meine unser ihre ist sind bin war waren ich wir sie er es
-    nicht sehr möchte würde könnte kann will muss habe hat hätte also äh ähm hm nach wegen nummer name straße herr
-    frau""",
-    "es": """y e o u pero porque que si cuando con sin para por de del a al en sobre hasta entre el la los las un una
-    unos unas mi mis su sus nuestro es son soy era estoy yo nosotros no muy quiero quisiera puedo necesito tengo hay
-    eh este pues número nombre calle señor señora""",
-    "fr": """et ou mais parce que qu' si quand avec sans pour de du des à au aux en dans sur sous chez vers entre jusqu
-    le la les un une mon ma mes votre notre son sa ses est sont suis était je j' nous vous il elle on ne pas très
-    veux voudrais peux dois ai avoir euh ben donc alors numéro nom rue monsieur madame""",
-    "el": """και κι ή αλλά γιατί επειδή ότι πως αν όταν με χωρίς για από προς σε στο στη στην στον στις στα μέχρι ανάμεσα
-    ο η το οι τα τον την του της των ένα μια έναν μου σας μας είναι είμαι ήταν εγώ εμείς δεν μην πολύ θέλω θα μπορώ
-    πρέπει έχω να ε εε λοιπόν αριθμός όνομα οδός κύριος κυρία""",
+    "en": """and or but because if when while with without for from to at in of by about until between the a
+    an my your our their its i we would should could i'm we're i'd i'll we'd we'll than as which who whose
+    mister mrs double triple um uh er erm hmm""",
+    "de": """und oder aber weil dass ob wenn als mit ohne für von zum zur bei im am um über bis zwischen der
+    die den dem des eine einen einem einer mein meine meinen unser unsere ihre ich wir nach wegen äh ähm hm
+    also""",
+    "es": """y e o u pero porque que si cuando con sin para por de del a al en sobre hasta entre el la los
+    las un una unos unas mi mis su sus nuestro eh este pues""",
+    "fr": """et ou mais parce que qu' si quand sans pour de du des à au aux en dans chez vers entre le les
+    un une mon ma mes votre notre ses je j' euh ben donc""",
+    "el": """και κι ή αλλά γιατί επειδή ότι πως αν όταν με χωρίς για από προς σε στο στη στην στον στις στα
+    μέχρι ανάμεσα ο η το οι τα τον την των ένα μια έναν δεν μην να θα ε εε λοιπόν""",
 }
 _DIGITS = {
     "en": "zero one two three four five six seven eight nine oh o",
@@ -59,7 +56,7 @@ def completeness(
         return FINISHED
     plain = " ".join(words)
     if plain in hints.phrases or not _trails(words[-1], code):
-        return BEGINNING if fragment else _expected(plain, hints) or _written(text, words)
+        return BEGINNING if fragment else by_grammar(plain, hints) or _written(text, words)
     return UNFINISHED
 
 
@@ -90,8 +87,8 @@ def _counted(count: int, wanted: tuple[int, int]) -> float:
     return FINISHED if count >= most else MAYBE
 
 
-def _expected(plain: str, hints: Hints) -> float | None:
-    """By what is expected here; None: it is something else, or anything is."""
+def by_grammar(plain: str, hints: Hints) -> float | None:
+    """By the answers that are expected here; None: it is something else, or anything is."""
     longer = any(phrase.startswith(plain + " ") for phrase in hints.phrases)
     whole = plain in hints.phrases
     matcher = _matcher(hints.grammar) if hints.grammar else None

@@ -32,7 +32,8 @@ class EndOfTurnStream(Protocol):
         """What the recogniser believes so far."""
 
     def paused(self) -> None:
-        """The caller has fallen silent: say how finished he sounds, now, later, or again when more is known."""
+        """The caller has fallen silent: say how finished he sounds, now, later, or again when more is
+        known."""
 
     def resumed(self) -> None:
         """He speaks on: no score is wanted any more."""

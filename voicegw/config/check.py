@@ -90,8 +90,8 @@ class _Builder:
         found = [self._engine(field, item, (*path, index)) for index, item in enumerate(raw)]
         if not found:
             self._problem(path, "names no engine")
-        if field.metadata["kind"] == "vad" and len(found) > 1:
-            self._problem(path, "takes one engine: a detector cannot fail")
+        if field.metadata["kind"] in {"vad", "eot", "denoise"} and len(found) > 1:
+            self._problem(path, "takes one engine: it cannot fail")
         engines = [engine for engine in found if engine is not None]
         return dataclasses.replace(engines[0], others=tuple(engines[1:])) if engines else None
 

@@ -214,6 +214,12 @@ class Config:
     """Text to speech."""
     vad: Engine = _engine("vad", "webrtc")
     """Voice activity detection."""
+    eot: Engine = _engine("eot", "rules")
+    """How finished a caller sounds who pauses: `turn.complete_silence_ms` to `turn.incomplete_silence_ms`
+    follow it. rules (words and melody), onnx (a model of yours), off, or a dotted module name."""
+    denoise: Engine | None = _no_engine("denoise", "spectral")
+    """Noise suppression before detector and recogniser: spectral, or a dotted module name. None unless
+    set."""
     llm: Engine | None = _no_engine("llm", "openai")
     """Language model, for the agents among `flows`: openai (and what speaks its protocol), anthropic,
     llamacpp, or a dotted module name, with its options. A list names several: each takes over when those

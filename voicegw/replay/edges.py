@@ -6,6 +6,8 @@ from typing import Any
 
 from dialog.turn import SpeechStarted, SpeechStopped, Transcript
 from dialog.types import Hints, Transfer
+from media.eot.base import Post
+from media.eot.off import Off
 from media.errors import TransferError
 from media.frames import AudioFormat, AudioFrame
 from media.leg import CallInfo, HangupCause, LegSink
@@ -164,6 +166,23 @@ class ReplayEars:
     async def __aiter__(self) -> AsyncIterator[Transcript]:
         while True:
             yield await self._results.get()
+
+
+class ReplayEstimate:
+    """Implements EndOfTurn: the scores of then, at their time."""
+
+    def __init__(self, script: Script) -> None:
+        self._scores = script.scores
+        self._timers: list[asyncio.TimerHandle] = []
+
+    def stream(self, format: AudioFormat, post: Post) -> Off:
+        loop = asyncio.get_running_loop()
+        self._timers = [loop.call_at(at / 1000, post, score) for at, score in self._scores]
+        return Off()
+
+    async def close(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
 
 
 class ReplayVoice:

@@ -14,7 +14,7 @@ from media.tasks import task_scope
 from recordings.calllog import Event
 from voicegw.replay import clock
 from voicegw.replay.dialog import TimedDialog
-from voicegw.replay.edges import ReplayEars, ReplayLeg, ReplayVad, ReplayVoice, now_ms, until
+from voicegw.replay.edges import ReplayEars, ReplayEstimate, ReplayLeg, ReplayVad, ReplayVoice, now_ms, until
 from voicegw.replay.script import END_MS, Script
 
 
@@ -51,7 +51,8 @@ async def _play(again: Again) -> Sequence[Event]:
     await until(script.answered)
     config = SessionConfig(again.policy, echo=EchoConfig(enabled=False))
     dialog = TimedDialog(again.dialog(), script, voice)
-    session = CallSession(leg, Engines(vad, ears, voice), dialog, config, observer)
+    estimate = ReplayEstimate(script)
+    session = CallSession(leg, Engines(vad, ears, voice, eot=estimate), dialog, config, observer)
     end_ms = script.ended + (END_MS if script.closed_by_bot else 0)
 
     async def caller() -> None:
@@ -62,4 +63,5 @@ async def _play(again: Again) -> Sequence[Event]:
         start(caller(), "caller")
         start(ears.hear(), "ears")
         await session.run()
+    await estimate.close()
     return observer.events

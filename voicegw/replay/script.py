@@ -57,6 +57,7 @@ class Script:
     vad: list[tuple[int, SpeechStarted | SpeechStopped]] = field(default_factory=list)
     keys: list[tuple[int, str]] = field(default_factory=list)
     holds: list[tuple[int, bool]] = field(default_factory=list)
+    scores: list[tuple[int, float]] = field(default_factory=list)  # of the end-of-turn estimate
     unasked: list[tuple[int, Transcript]] = field(default_factory=list)
     utterances: list[Utterance] = field(default_factory=list)
     transfers: list[tuple[int, str]] = field(default_factory=list)  # how long until it failed, why
@@ -105,6 +106,8 @@ def read(events: Iterable[Event]) -> Script:
                 transfer_at = t
             case "error" if fields.get("where") == "transfer":
                 script.transfers.append((t - transfer_at, str(fields.get("message", ""))))
+            case "eot":
+                script.scores.append((t, _number(fields.get("score"))))
             case "heard":
                 _heard(script, event)
             case _:
