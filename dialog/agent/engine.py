@@ -103,7 +103,7 @@ class AgentEngine:
 
     async def greet(self) -> AsyncGenerator[Act, None]:
         """The greeting of the file, else the model's."""
-        yield Listen(self._hints, self._policy)
+        yield Listen(self._hints, self._policy, self.spec.language)
         if self.spec.greeting is not None:
             text = self.spec.greeting.render(self._values, self._now())
             self._talk.begin()

@@ -4,7 +4,7 @@ Overlapping windows of two frames; the noise of a band is its quietest smoothed 
 Good against fans, hum, cars and line noise at 5 to 20 dB; voices in the background pass. White noise, the
 hardest, falls by 7 dB. 40 us a frame, and one frame (20 ms) of delay. Off unless configured: recognisers
 are trained on noise and mostly do better with it than with what a gate leaves of a soft syllable. Measure
-on your own lines (`voicegw transcribe`). """
+on your own lines (`voicegw transcribe`)."""
 
 from dataclasses import dataclass
 
