@@ -172,6 +172,18 @@ def encode(t_ms: int, at: datetime, name: str, fields: Mapping[str, object]) -> 
     return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def append(path: Path, line: str) -> bool:
+    """Add a line to a timeline that is finished; False if that cannot be."""
+    try:
+        with path.open("r+b") as file:  # not one that retention has deleted
+            file.seek(0, os.SEEK_END)
+            file.write(line.encode())
+    except OSError as error:
+        log.warning("timeline cannot be written", extra={"path": str(path), "error": str(error)})
+        return False
+    return True
+
+
 def _plain(value: object, depth: int = 0) -> object:
     """`value` in JSON's types: bounded in depth and length, always encodable."""
     if value is None or isinstance(value, bool | int) and not isinstance(value, Enum):

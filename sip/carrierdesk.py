@@ -214,8 +214,8 @@ class CarrierDesk:
     def _info(self, call: Announced, call_id: str, out: OutboundCall | None = None) -> CallInfo:
         return CallInfo(
             call_id,
-            out.caller if out is not None else call.caller,
-            out.target if out is not None else call.callee,
+            out.caller if out is not None else party(call.caller),
+            out.target if out is not None else party(call.callee),
             self._carrier.name,
             call.call_id,
             Direction.INBOUND if out is None else Direction.OUTBOUND,
@@ -263,6 +263,14 @@ class CarrierDesk:
             failure = CallFailed(500, f"{type(error).__name__}: {error}")
         if not order.leg.done():
             order.leg.set_exception(failure)
+
+
+def party(address: str) -> str:
+    """A number, or the user part of an address, as calls over SIP have it."""
+    scheme, _, rest = address.partition(":")
+    if scheme.lower() in {"sip", "sips", "client", "tel"} and rest:
+        return rest.partition("@")[0].partition(";")[0]
+    return address
 
 
 def _merged(announced: Announced | None, started: Started) -> Announced:

@@ -35,7 +35,7 @@ from voicegw.archive import Archive
 from voicegw.bansapi import BansApi
 from voicegw.callbacks import Callbacks
 from voicegw.calls import CallManager, CallParts, NewDialog
-from voicegw.carriers import Carriers
+from voicegw.carriers import CarrierParts, Carriers
 from voicegw.config import Config
 from voicegw.config.model import SipStack
 from voicegw.dialapi import DialApi
@@ -222,7 +222,7 @@ class App:
         metronome = Metronome(self.metrics.late.observe)
         self.sip = _endpoint(self._config, _rtp_media(self._config, metronome))
         start = await self._stack.enter_async_context(task_scope())
-        self.carriers = Carriers(self._config, self.calls, metronome, start)
+        self.carriers = Carriers(self._config, CarrierParts(self.calls, metronome, archive, start))
         self._stack.push_async_callback(self.carriers.close)
         watch_carriers(self.carriers, self.metrics)
         await self._bind()

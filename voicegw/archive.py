@@ -1,11 +1,17 @@
 """Reading what remains of calls, for the web pages."""
 
 import asyncio
+from collections.abc import Mapping
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
+from recordings.calllog import append, encode
+from voicegw import clock
 from voicegw.storage.reader import CallReader, UnknownCall
 from voicegw.storage.view import call_json
+
+REPORTS = timedelta(days=2)  # carriers' recordings are ready within minutes
 
 Call = dict[str, Any]
 """The same shape as `voicegw calls show --json`, files by name only: paths are nobody's business there."""
@@ -33,6 +39,17 @@ class Archive:
         if path is None or not await asyncio.to_thread(Path(path).is_file):
             return None
         return Path(path)
+
+    async def report(self, carrier: str, carrier_id: str, fields: Mapping[str, str]) -> bool:
+        """Add to the timeline of a call that is over what its carrier tells of it; False: there is none."""
+        now = clock.utc()
+        call = await self._reader.of_carrier(carrier, carrier_id, now - REPORTS)
+        if call is None or call.timeline_path is None:
+            return False
+        path = self._data / call.timeline_path
+        started = call.started_at if call.started_at.tzinfo else call.started_at.replace(tzinfo=UTC)
+        t_ms = round((now - started).total_seconds() * 1000)
+        return await asyncio.to_thread(append, path, encode(t_ms, now, "carrier", fields))
 
     async def _full(self, call_id: str) -> Call | None:
         try:

@@ -1,7 +1,10 @@
 """The carriers that are configured: each mounted into the web server, each a way out for calls."""
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from media.leg import CallInfo
@@ -17,11 +20,15 @@ from sip.telnyxcarrier import Telnyx
 from sip.twiliocarrier import Twilio
 from voicegw import clock
 from voicegw.admission import NOT_FOUND
+from voicegw.archive import Archive
 from voicegw.calls import CallManager
 from voicegw.config.model import Config
 from voicegw.errors import StartError
+from voicegw.storage.engine import StorageError
 
 log = logging.getLogger(__name__)
+
+SETTLE_S = 10.0  # until the files of a call that has ended are closed
 
 # Section of the configuration -> the carrier, and the setting without which it is not used.
 _CARRIERS: Mapping[str, tuple[Any, str]] = {
@@ -43,25 +50,42 @@ def configured(config: Config) -> Iterator[Carrier]:
             raise StartError(f"carriers.{section}: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class CarrierParts:
+    """What all carriers share."""
+
+    calls: CallManager
+    metronome: Metronome
+    archive: Archive
+    start: Start  # owns tasks that outlive a call
+
+
 class Carriers:
     """All of them. Belongs to one loop."""
 
-    def __init__(self, config: Config, calls: CallManager, metronome: Metronome, start: Start) -> None:
+    def __init__(self, config: Config, parts: CarrierParts) -> None:
         """Raises StartError for a carrier that cannot work."""
-        self._config, self._calls = config, calls
+        self._config, self._calls, self._archive, self._start = (
+            config,
+            parts.calls,
+            parts.archive,
+            parts.start,
+        )
         self.own_url = ""
         """Where the web server can be reached, once it is started; where no `http.public_url` is given."""
-        host = CarrierHost(
-            calls.on_call,
+        self.mounts = [CarrierMount(c, self._host(c.name, parts.metronome)) for c in configured(config)]
+
+    def _host(self, carrier: str, metronome: Metronome) -> CarrierHost:
+        return CarrierHost(
+            self._calls.on_call,
             self._refusal,
             metronome,
             self._public_url,
             lambda: clock.utc().timestamp(),
-            self._report,
-            start,
-            config.carriers.stream,
+            partial(self._report, carrier),
+            self._start,
+            self._config.carriers.stream,
         )
-        self.mounts = [CarrierMount(carrier, host) for carrier in configured(config)]
 
     @property
     def ways(self) -> dict[str, WayOut]:
@@ -80,16 +104,24 @@ class Carriers:
         refusal = self._calls.refusal(self._calls.flow_for(info), info)
         return "" if refusal is None else "not_found" if refusal is NOT_FOUND else "busy"
 
-    def _report(self, call_id: str, kind: str, data: Mapping[str, str]) -> None:
-        """Into the call's timeline while it lasts; what comes later is in the log."""
+    def _report(self, carrier: str, call_id: str, kind: str, data: Mapping[str, str]) -> None:
+        """Into the call's timeline, while the call lasts or afterwards."""
         call = self._calls.live.of_carrier(call_id)
         if call is not None and call.journal is not None:
             call.journal.event("carrier", kind=kind, **data)
-        log.info("carrier reports", extra={"kind": kind, "carrier_id": call_id, **_shown(data)})
+        else:
+            self._start(self._report_late(carrier, call_id, {"kind": kind, **data}), "carrier report")
 
-
-def _shown(data: Mapping[str, str]) -> dict[str, str]:
-    return {f"carrier_{name.lower()}": value for name, value in data.items()}
+    async def _report_late(self, carrier: str, call_id: str, fields: Mapping[str, str]) -> None:
+        await asyncio.sleep(SETTLE_S)
+        extra = {"carrier": carrier, "carrier_id": call_id, "kind": fields["kind"]}
+        try:
+            kept = await self._archive.report(carrier, call_id, fields)
+        except StorageError as error:
+            log.error("carrier's report is lost", extra={**extra, "error": str(error)})
+            return
+        if not kept:
+            log.warning("carrier reports on a call that nobody knows", extra=extra)
 
 
 def capability_table() -> str:

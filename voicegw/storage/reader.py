@@ -76,6 +76,14 @@ class CallReader:
             raise UnknownCall(f"{wanted!r} begins the ids of several calls: {ids}, ...")
         return found[0]
 
+    async def of_carrier(self, carrier: str, carrier_id: str, since: datetime) -> Call | None:
+        """The newest call since then that its carrier calls so."""
+        if not self.exists:
+            return None
+        query = select(Call).where(Call.started_at >= since, Call.carrier_id == carrier_id)
+        query = query.where(Call.carrier == carrier).order_by(Call.started_at.desc()).limit(1)
+        return next(iter(await self._calls(query)), None)
+
     async def close(self) -> None:
         """Idempotent."""
         if self._engine is not None:
