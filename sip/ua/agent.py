@@ -171,7 +171,16 @@ class UserAgent:
         return uri.user if here and self.registrar.account_of(uri.user) is not None else None
 
     async def _move(self, call: OutboundCall, session: Session) -> RtpLeg:
-        return await OutgoingInvite(self._running(), call, session.call_id, moved=session).run()
+        name = self._account_in(call.target)
+        if name is None:
+            return await OutgoingInvite(self._running(), call, session.call_id, moved=session).run()
+        phones = self.registrar.phones(name)
+        if not phones:
+            raise CallFailed(480, "no phone is registered", HangupCause.UNREACHABLE)
+        # The leg has one description to offer: the phone most wanted gets it.
+        return await OutgoingInvite(
+            self._running(), call, session.call_id, moved=session, binding=phones[0]
+        ).run()
 
     def _session_of(self, leg: RtpLeg) -> Session:
         """Raises CallFailed."""

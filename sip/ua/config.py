@@ -154,8 +154,9 @@ class SipConfig:
     `allow`), everybody (but the trunks). With strangers or everybody the port answers anybody: phones can
     register from any network, and scanners learn that there is a SIP server. Wrong passwords lead to a ban
     (per_source)."""
-    digest_algorithms: tuple[DigestAlgorithm, ...] = (DigestAlgorithm.SHA_256, DigestAlgorithm.MD5)
-    """How passwords may be proven, the preferred way first. Old phones know MD5 alone, or take the first."""
+    digest_algorithms: tuple[DigestAlgorithm, ...] = (DigestAlgorithm.MD5,)
+    """How passwords may be proven, the preferred way first: MD5, SHA-256. MD5 is what all phones know; many
+    that do not know SHA-256 give up when they are offered both, so offer it where all of yours do."""
     session_expires_s: int = 1800
     """Session timer (RFC 4028): a call whose far end has vanished is ended within this time. Carriers refuse
     values below their minimum, which we then take. 0: only where the far end wants one."""

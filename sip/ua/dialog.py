@@ -6,11 +6,22 @@ Cores: `Dialog` makes and judges requests, `AnswerTimer` repeats a 200 until its
 from dataclasses import dataclass, field
 
 from sip.errors import RemoteProtocolError
-from sip.ua.grammar import Address, CSeq, SipUri
+from sip.ua.grammar import Address, CSeq, SipUri, parse_params
 from sip.ua.message import Headers, Request, Response
 from sip.ua.transaction import Timers
 
 DialogKey = tuple[str, str, str]  # Call-ID, our tag, their tag
+
+
+def named(value: str) -> DialogKey:
+    """The dialog that a Replaces header means, on the side that gets it (RFC 3891, 3). Raises
+    RemoteProtocolError."""
+    call_id, _, rest = value.partition(";")
+    params = parse_params(rest)
+    ours, theirs = params.get("to-tag"), params.get("from-tag")
+    if not ours or not theirs:
+        raise RemoteProtocolError("Replaces without tags")
+    return call_id.strip(), ours, theirs
 
 
 @dataclass(slots=True)

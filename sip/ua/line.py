@@ -7,6 +7,7 @@ from media.errors import TransferError
 from media.leg import HangupCause
 
 if TYPE_CHECKING:
+    from sip.ua.join import Wire
     from sip.ua.session import Session
 
 
@@ -20,7 +21,7 @@ class CallLine:
     ) -> None:
         """Before the answer: `on_hangup` refuses the call, `on_transfer` sends the caller elsewhere."""
         self._on_hangup, self._on_transfer = on_hangup, on_transfer
-        self.session: Session | None = None
+        self.session: Session | Wire | None = None
 
     def hangup(self, cause: HangupCause) -> None:
         if self.session is not None:

@@ -13,7 +13,9 @@ from urllib.parse import unquote
 from media.leg import HangupCause
 from sip.endpoint import OutboundCall
 from sip.errors import CallFailed, RemoteProtocolError
+from sip.ua.dialog import named
 from sip.ua.grammar import Address, SipUri, parse_params
+from sip.ua.join import join
 from sip.ua.layer import ServerTransaction
 from sip.ua.message import REASONS, Request
 from sip.ua.redirect import may_reach
@@ -116,6 +118,10 @@ class Move:
 
     async def _call(self) -> None:
         session, order = self._session, self._order
+        other = self._own_call(order.replaces) if order.replaces else None
+        if other is not None:
+            join(session, other)
+            return
         headers = {"Replaces": order.replaces} if order.replaces else {}
         if order.referred_by:
             headers["Referred-By"] = order.referred_by
@@ -128,6 +134,18 @@ class Move:
         )
         assert session.stack.move is not None
         await session.stack.move(call, session)
+
+    def _own_call(self, replaces: str) -> "Session | None":
+        """The call of ours that the target's call is, where the referrer talks to both over us."""
+        session = self._session
+        try:
+            found = session.stack.dialogs.get(named(replaces))
+        except RemoteProtocolError:
+            return None
+        # Only sessions have a leg; the class cannot be named here, it takes REFER.
+        if found is session or not isinstance(found, type(session)) or found.hung_up or found.leg is None:
+            return None
+        return None if found.moving is not None or found.offering else found
 
     async def _tell(self, status: int, state: str) -> None:
         session = self._session

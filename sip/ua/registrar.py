@@ -85,10 +85,13 @@ class Registrar:
     def _challenge(
         self, stack: "Stack", request: Request, transaction: ServerTransaction, verdict: Verdict
     ) -> None:
-        response = reply(request, 401, tag=secrets.token_hex(8))
+        # A phone that is challenged anew tries the same password again and again; 403 tells its user.
+        status = 403 if verdict is Verdict.WRONG else 401
+        response = reply(request, status, tag=secrets.token_hex(8))
         now = asyncio.get_running_loop().time()
-        for value in self._authority.challenges(now, stale=verdict is Verdict.STALE):
-            response.headers.add("www-authenticate", value)
+        if status == 401:
+            for value in self._authority.challenges(now, stale=verdict is Verdict.STALE):
+                response.headers.add("www-authenticate", value)
         stack.exchange.respond(transaction, response)
 
     # REGISTER

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from media.leg import HangupCause
 from sip.errors import RemoteProtocolError
-from sip.ua.dialog import Dialog, DialogKey
+from sip.ua.dialog import Dialog, DialogKey, named
 from sip.ua.flow import Flow
 from sip.ua.grammar import parse_params
 from sip.ua.layer import ServerTransaction
@@ -29,17 +29,12 @@ def replaced(dialogs: Mapping[DialogKey, object], request: Request) -> Session |
         return None
     if len(values) > 1:
         raise RemoteProtocolError("more than one Replaces")
-    call_id, _, rest = values[0].partition(";")
-    params = parse_params(rest)
-    ours, theirs = params.get("to-tag"), params.get("from-tag")
-    if not ours or not theirs:
-        raise RemoteProtocolError("Replaces without tags")
-    found = dialogs.get((call_id.strip(), ours, theirs))
+    found = dialogs.get(named(values[0]))
     if not isinstance(found, Session):  # an early one of the caller's cannot be replaced (3)
         raise RemoteProtocolError("there is no such call", 481)
     if found.hung_up or found.leg is None:
         raise RemoteProtocolError("the call is over", 603)
-    if "early-only" in params:
+    if "early-only" in parse_params(values[0]):
         raise RemoteProtocolError("the call is answered", 486)
     return found
 

@@ -36,7 +36,14 @@ class Baresip:
     """A running baresip. `said.wav` in its folder is what it says."""
 
     def __init__(
-        self, folder: Path, caller: str, ca_file: str = "", codec: str = "pcmu", *, answers: bool = False
+        self,
+        folder: Path,
+        caller: str,
+        ca_file: str = "",
+        codec: str = "pcmu",
+        *,
+        answers: bool = False,
+        registers: tuple[str, str] | None = None,
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -51,8 +58,12 @@ class Baresip:
             config += SECURE.format(folder=folder, ca_file=ca_file)
             transport, encryption = "tls", ";mediaenc=srtp-mand"
         (folder / "config").write_text(config)
+        host, registration = "127.0.0.1", ";regint=0"
+        if registers is not None:
+            host, password = registers
+            registration = f";auth_pass={password};regint=60"
         (folder / "accounts").write_text(
-            f"<sip:{caller}@127.0.0.1;transport={transport}>;regint=0;audio_codecs={codec}"
+            f"<sip:{caller}@{host};transport={transport}>{registration};audio_codecs={codec}"
             f"{';answermode=auto' if answers else ''}{encryption}\n"
         )
         (folder / "contacts").write_text("")
@@ -111,10 +122,17 @@ class Baresip:
 
 @contextmanager
 def baresip(
-    folder: Path, caller: str, ca_file: str = "", codec: str = "pcmu", *, answers: bool = False
+    folder: Path,
+    caller: str,
+    ca_file: str = "",
+    codec: str = "pcmu",
+    *,
+    answers: bool = False,
+    registers: tuple[str, str] | None = None,
 ) -> Iterator[Baresip]:
-    """Ended with the block. With a `ca_file` it speaks TLS with servers of that authority, and SRTP only."""
-    phone = Baresip(folder, caller, ca_file, codec, answers=answers)
+    """Ended with the block. With a `ca_file` it speaks TLS with servers of that authority, and SRTP only.
+    `registers`: host and port of a registrar, and the password there."""
+    phone = Baresip(folder, caller, ca_file, codec, answers=answers, registers=registers)
     try:
         yield phone
     finally:

@@ -256,6 +256,29 @@ def notify(peer: Peer, fragment: bytes) -> Request:
     return peer.request("NOTIFY", fragment, headers=headers, kind="message/sipfrag;version=2.0")
 
 
+def test_a_phone_joins_two_calls_that_both_go_over_us() -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        await dial(peer)
+        await third.ask(third.request("INVITE", sdp()), 200)  # the same phone's second call
+        await asyncio.sleep(0.1)
+        first, second = callee.ears
+        replaces = f"{third.call_id}%3Bto-tag%3D{third.tag}%3Bfrom-tag%3Dpeer"
+        await peer.ask(refer(peer, f"<sip:bot@{HOST}?Replaces={replaces}>"), 202)
+        await told(peer, 100, 200)
+        third.answer(await third.receive("BYE"), 200)
+        await peer.ask(peer.request("BYE"), 200)
+        await asyncio.sleep(1)
+        assert not first.causes and not second.causes, "the two applications talk to each other"
+        first.leg.send_dtmf("5")  # type: ignore[attr-defined]
+        agreements = [ear.leg.agreement for ear in (first, second)]  # type: ignore[attr-defined]
+        ports = [ear.leg.port for ear in (first, second)]  # type: ignore[attr-defined]
+        assert [a.port for a in agreements] == ports[::-1]
+        await first.leg.hangup(HangupCause.NORMAL)
+        assert first.causes == second.causes == [HangupCause.NORMAL]
+
+    scenario(test, refer=Reach.SAME_HOST)
+
+
 # Redirects
 
 

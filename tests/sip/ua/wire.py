@@ -52,7 +52,7 @@ class Wire:
         if self._random.random() < self.loss:
             return
         # A bad line also changes the order.
-        delay = self._random.uniform(0.001, 0.03) if self.loss else 0.01
+        delay = self._random.uniform(0.001, 0.03) if self.loss else 0.01 + len(self.log) * 1e-9
         loop.call_later(delay, self._deliver, data, source, target)
 
     def _deliver(self, data: bytes, source: int, target: int) -> None:
