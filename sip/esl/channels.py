@@ -34,8 +34,10 @@ class EventQueue:
 
     def put(self, event: Event) -> None:
         """Never blocks; a full queue drops the event, unless it is vital."""
+        if self._closed:
+            return
         limit = 2 * self._limit if event.name in VITAL else self._limit
-        if self._closed or len(self._events) >= limit:
+        if len(self._events) >= limit:
             self._counters.dropped += 1
             return
         self._events.append(event)

@@ -40,6 +40,7 @@ SILENCE = "silence_stream://-1"
 REFER_S = 30.0
 BRIDGE_S = 3.0
 ALOUD_S = 10.0
+SUMMARY_S = 60.0  # music goes on so long after the ringing
 CONFERENCE = "conference:"
 QUEUE = "queue:"
 _FILE = re.compile(r"[A-Za-z0-9_./\-]+|[a-z_]+://[^\s'\"{}\[\]]+")
@@ -79,7 +80,8 @@ class Handover:
     # To a person
 
     async def _connect(self, leg: FreeswitchLeg, order: Transfer, target: str) -> None:
-        async with self._music(leg, order.music):
+        ring_s = order.timeout_s or self._config.transfer_timeout_s
+        async with self._music(leg, order.music, ring_s + SUMMARY_S):
             agent = await self._called(leg, order, target)
             connected = False
             try:
@@ -226,10 +228,11 @@ class Handover:
     # Music
 
     @asynccontextmanager
-    async def _music(self, leg: FreeswitchLeg, order: str) -> AsyncIterator[None]:
-        """The caller hears it inside the block."""
+    async def _music(self, leg: FreeswitchLeg, order: str, limit_s: float) -> AsyncIterator[None]:
+        """The caller hears it inside the block; no longer than `limit_s`, in case this server dies in it."""
         caller = leg.channel.uuid
         stream = music_of(order, self._config.hold_music)
+        await self._client.demand(f"api uuid_setvar {caller} playback_timeout_sec {round(limit_s)}")
         await self._client.demand(f"api uuid_broadcast {caller} {stream} aleg")
         try:
             yield
@@ -237,6 +240,7 @@ class Handover:
             if leg.channel.is_up and not leg.handed_over:
                 try:
                     await self._client.demand(f"api uuid_break {caller} all")
+                    await self._client.demand(f"api uuid_setvar {caller} playback_timeout_sec")
                 except EslError as error:
                     log.warning("music could not be stopped", extra={"error": str(error)})
 

@@ -46,7 +46,7 @@ class Reconciler:
     async def look(self) -> None:
         """Compare once. Raises EslError."""
         rows = {str(row.get("uuid", "")): row for row in await self._client.channels()}
-        suspects = {uuid for uuid, row in rows.items() if self._is_orphan(uuid, row, rows)}
+        suspects = {uuid for uuid, row in rows.items() if await self._is_orphan(uuid, row)}
         for uuid in suspects & self._suspects:
             await self._pick_up(uuid)
         self._suspects = suspects
@@ -57,7 +57,7 @@ class Reconciler:
                 log.warning("session without a call", extra={"call_id": leg.info.call_id, "channel": uuid})
                 leg.channel.lost("LOST")
 
-    def _is_orphan(self, uuid: str, row: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> bool:
+    async def _is_orphan(self, uuid: str, row: Mapping[str, Any]) -> bool:
         """Whether this is a caller's channel that nobody has in hand."""
         calls = self._calls
         if uuid in calls.legs or uuid in calls.channels or uuid in calls.placed:
@@ -67,6 +67,8 @@ class Reconciler:
             return data.startswith(f"{self._config.socket_host}:{calls.socket_port}")
         if application == "bridge":  # to our endpoint
             return f"bot@{calls.media_address}" in data
+        if application == "playback":  # music of a transfer, or the dialplan's announcement after a crash
+            return bool(await self._variable(uuid, CALL_VARIABLE))
         return application == "park"
 
     async def _pick_up(self, uuid: str) -> None:

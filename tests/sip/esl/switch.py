@@ -53,7 +53,7 @@ class FakeChannel:
     callee: str = "7000"
     answered: bool = False
     up: bool = True
-    parked: bool = False
+    application: str = "bridge"
     bridged: "str" = ""  # uuid of the other leg
     ran: list[tuple[str, str]] = field(default_factory=list)  # applications
     socket: "Connection | None" = None  # its outbound socket
@@ -317,7 +317,7 @@ class Switch:
                 return "true" if channel else "false"
             case "show":
                 state = {"state": "CS_EXECUTE", "callstate": "ACTIVE"}
-                rows = [{"uuid": c.uuid, "application": "park" if c.parked else "bridge", **state}
+                rows = [{"uuid": c.uuid, "application": c.application, **state}
                         for c in self.channels.values()]  # fmt: skip
                 return json.dumps({"row_count": len(rows), "rows": rows})
             case "uuid_kill" if channel:

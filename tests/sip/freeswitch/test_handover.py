@@ -48,7 +48,7 @@ def test_busy_the_caller_is_back_and_the_music_off() -> None:
             await rig.legs[0].transfer(Transfer("4711"))
         assert fake.up and not rig.sessions[0].closed.done()
         sent = [line for line in rig.switch.received if line.startswith("api") and fake.uuid in line]
-        assert "local_stream://moh" in sent[-2] and sent[-1] == f"api uuid_break {fake.uuid} all"
+        assert "local_stream://moh" in sent[-3] and sent[-2] == f"api uuid_break {fake.uuid} all"
 
     rig_test(test)
 

@@ -9,7 +9,7 @@ from tests.sip.freeswitch.rig import Rig, rig_test, until
 
 def parked(rig: Rig, **variables: str) -> FakeChannel:
     fake = rig.switch.channel("orphan", variables)
-    fake.parked = True
+    fake.application = "park"
     return fake
 
 
@@ -28,6 +28,18 @@ def test_a_parked_call_is_brought_to_us_again() -> None:
     rig_test(test)
 
 
+def test_a_caller_left_with_the_music_of_a_transfer_is_brought_to_us_again() -> None:
+    async def test(rig: Rig) -> None:
+        rig.switch.channel("orphan", {"voicegw_call": "old"}).application = "playback"
+        rig.switch.channel("others").application = "playback"
+        await rig.edge.reconciler.look()
+        await rig.edge.reconciler.look()
+        moved = [line for line in rig.switch.received if "uuid_transfer" in line]
+        assert len(moved) == 1 and "orphan" in moved[0]
+
+    rig_test(test)
+
+
 def test_a_person_called_for_a_caller_who_is_gone_is_let_go() -> None:
     async def test(rig: Rig) -> None:
         fake = parked(rig, voicegw_agent_of="somebody")
@@ -41,7 +53,7 @@ def test_a_person_called_for_a_caller_who_is_gone_is_let_go() -> None:
 def test_calls_in_hand_and_calls_of_others_are_left_alone() -> None:
     async def test(rig: Rig) -> None:
         fake = await rig.call()
-        fake.parked = True
+        fake.application = "park"
         rig.switch.channel("others")  # bridged, not to us
         for _ in range(3):
             await rig.edge.reconciler.look()
