@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from media.codecs import Codec
 from sip.errors import LocalProtocolError, RemoteProtocolError
-from sip.sdes import Sdes, SrtpKeys
+from sip.sdes import Sdes, SrtpKeys, SrtpPolicy
 from sip.sdp import (
     MediaDescription,
     MediaDirection,
@@ -67,8 +67,15 @@ class OfferAnswer:
         self._offered: SessionDescription | None = None
         self._wanted = MediaDirection.SENDRECV
         self.encryption = Sdes()
-        """Set anew before the first description, where it is not to be off."""
         self.agreement: MediaAgreement | None = None
+
+    def encrypt(self, policy: SrtpPolicy, suites: Sequence[str]) -> None:
+        """Before the first description: without it there is none. Later, for another far end, what was agreed
+        stays; raises RemoteProtocolError, 488, if that may not be."""
+        if self.agreement is None:
+            self.encryption = Sdes(policy, suites)
+        elif policy is SrtpPolicy.OFF and self.agreement.srtp is not None:
+            raise RemoteProtocolError("keys of an encrypted call do not travel there", 488)
 
     def restrict(self, codec: Codec) -> None:
         """From now on prefer `codec`, and agree on nothing of another audio rate."""

@@ -30,7 +30,7 @@ from sip.rtcp import Reports
 from sip.rtpmedia import MediaStats, RtpMedia
 from sip.rtpsocket import RtpSocket
 from sip.rtpstreams import Streams
-from sip.sdes import Sdes, SrtpPolicy
+from sip.sdes import SrtpPolicy
 from sip.sdp import MediaDirection
 
 log = logging.getLogger(__name__)
@@ -104,8 +104,8 @@ class RtpLeg:
         return self._agreement
 
     def encrypt(self, policy: SrtpPolicy) -> None:
-        """Before the first description; without it audio is plain."""
-        self._sdp.encryption = Sdes(policy, self._media.config.srtp_suites)
+        """Before the first description, and before another far end is asked. Raises RemoteProtocolError."""
+        self._sdp.encrypt(policy, self._media.config.srtp_suites)
 
     def offer(self, direction: MediaDirection = MediaDirection.SENDRECV) -> str:
         """Our offer as SDP; SENDONLY holds the far end. `accept` or `abandon_offer` follows."""

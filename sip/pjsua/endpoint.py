@@ -16,6 +16,7 @@ from sip.pjsua.dialog import Dialog, Incoming
 from sip.pjsua.thread import Outgoing, PjsuaError, PjThread
 from sip.rtpleg import RtpLeg
 from sip.rtpmedia import RtpMedia
+from sip.sdes import SrtpPolicy
 from sip.sdp import MediaDirection
 from sip.ua import message
 from sip.ua.config import SipConfig
@@ -38,6 +39,10 @@ class PjsuaEndpoint:
         """Raises ValueError for a bad network, or TLS: the OpenSSL 1.0.2 of pjsua2's wheel is out of care."""
         if "tls" in {t.lower() for t in (*config.transports, *(trunk.transport for trunk in config.trunks))}:
             raise ValueError("transport tls needs sip_stack: own")
+        if any(
+            p not in (None, SrtpPolicy.OFF) for p in (media.config.srtp, *(t.srtp for t in config.trunks))
+        ):
+            raise ValueError("srtp needs sip_stack: own")
         self.config, self.media = config, media
         self.sources = SourceFilter(config.allow)
         self.trunks = Trunks(config.trunks)

@@ -7,6 +7,7 @@ read raises RemoteProtocolError. Text that is only passed on (a From, a Route) k
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Self
 
 from sip.errors import RemoteProtocolError
@@ -22,6 +23,9 @@ _URI = re.compile(
 _TEL = re.compile(r"tel:(?P<user>[0-9A-Fa-f*#+().\-]+)(?P<params>;\S*)?", re.IGNORECASE)
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\];,]+)\s*(?::\s*(\d{1,5}))?")
 _VIA = re.compile(r"SIP\s*/\s*2\.0\s*/\s*([A-Za-z0-9\-]+)\s+([^;]+)(;.*)?", re.IGNORECASE | re.DOTALL)
+
+_SPACE = re.compile(r"\s")
+KNOWN = 256  # values read last: of one message the same are read again and again, by each layer
 
 Params = Mapping[str, str | None]  # names lower case; None: present without a value
 _NO_PARAMS: dict[str, str | None] = {}
@@ -119,8 +123,9 @@ class Address:
     display: str = ""
     params: Params = field(default_factory=lambda: _NO_PARAMS)
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    @lru_cache(KNOWN)
+    def parse(text: str) -> "Address":
         """Both ``"A" <sip:a@b>;tag=1`` and ``sip:a@b;tag=1``; in the latter the parameters are ours."""
         before, bracket, rest = _at_bracket(text)
         if bracket:
@@ -132,9 +137,9 @@ class Address:
             uri, semicolon, tail = text.partition(";")
             before, tail = "", semicolon + tail
         uri = uri.strip()
-        if not uri or any(c.isspace() for c in uri):
+        if not uri or _SPACE.search(uri):
             raise RemoteProtocolError(f"bad address {text!r}")
-        return cls(uri, unquote(before.strip()), parse_params(tail) if tail else {})
+        return Address(uri, unquote(before.strip()), parse_params(tail) if tail else {})
 
     @property
     def tag(self) -> str:
@@ -176,14 +181,15 @@ class Via:
     port: int = 0
     params: Params = field(default_factory=lambda: _NO_PARAMS)
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    @lru_cache(KNOWN)
+    def parse(text: str) -> "Via":
         match = _VIA.fullmatch(text.strip())
         sent_by = match and _HOST_PORT.fullmatch(match[2].strip())
         if not match or not sent_by:
             raise RemoteProtocolError(f"bad Via {text!r}")
         params = parse_params(match[3]) if match[3] else {}
-        return cls(match[1].upper(), sent_by[1].lower(), _port(sent_by[2], text), params)
+        return Via(match[1].upper(), sent_by[1].lower(), _port(sent_by[2], text), params)
 
     @property
     def branch(self) -> str:

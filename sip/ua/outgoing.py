@@ -132,12 +132,12 @@ class OutgoingInvite:
             raise CallFailed(0, f"cannot resolve {hop.host}: {e}") from e
 
     def _open_leg(self, flow: Flow) -> RtpLeg:
-        if self.leg is not None:
-            return self.leg
         stack, called = self.stack, self._target.user or self._target.host
         ids = (self.call_id, self._call.caller, called, "sip", self._form.sip_call_id, Direction.OUTBOUND)
         try:
-            self.leg = RtpLeg(stack.media, CallInfo(*ids), self._line, stack.exchange.host(flow), flow.host)
+            if self.leg is None:
+                host = stack.exchange.host(flow)
+                self.leg = RtpLeg(stack.media, CallInfo(*ids), self._line, host, flow.host)
             self.leg.encrypt(stack.encryption(flow, self._trunk))
         except (PortsExhausted, RemoteProtocolError) as e:
             raise CallFailed(getattr(e, "status", 503), str(e)) from e

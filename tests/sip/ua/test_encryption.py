@@ -5,14 +5,17 @@ import logging
 
 import pytest
 
+from media.leg import CallInfo
 from media.metronome import Metronome
 from sip.endpoint import OutboundCall
-from sip.errors import CallFailed
+from sip.errors import CallFailed, RemoteProtocolError
+from sip.rtpleg import RtpLeg
 from sip.rtpmedia import RtpConfig, RtpMedia
 from sip.sdes import SrtpPolicy
 from sip.ua.agent import UserAgent
 from sip.ua.config import SipConfig, Trunk
 from sip.ua.flow import Flow
+from tests.sip.test_rtpleg import FakeSignalling
 from tests.sip.ua.wire import HOST, PEER_PORT, UA_PORT, Callee, Peer, Wire, WireTransport, run, sdp
 
 KEY = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
@@ -122,3 +125,27 @@ def test_the_way_of_the_signalling_decides() -> None:
         await agent.close()
 
     run(test)
+
+
+def test_a_call_that_is_encrypted_moves_to_no_way_that_shows_its_keys() -> None:
+    async def test() -> None:
+        media = RtpMedia(RtpConfig(HOST, 0, 0), Metronome())
+        near, far = (RtpLeg(media, CallInfo("1", "", "", "sip"), FakeSignalling(), HOST) for _ in range(2))
+        for leg in (near, far):
+            leg.encrypt(OPTIONAL)
+        near.accept(far.answer(near.offer()))
+        near.encrypt(REQUIRED)  # over TLS: what was agreed stays
+        with pytest.raises(RemoteProtocolError, match="do not travel"):
+            near.encrypt(OFF)
+        for leg in (near, far):
+            leg.discard()
+
+    run(test)
+
+
+@pytest.mark.parametrize("trunk", [None, OPTIONAL])
+def test_the_other_stack_says_that_it_does_not_encrypt(trunk: SrtpPolicy | None) -> None:
+    endpoint = pytest.importorskip("sip.pjsua")
+    media = RtpMedia(RtpConfig(srtp=OFF if trunk else REQUIRED), Metronome())
+    with pytest.raises(ValueError, match="srtp needs sip_stack: own"):
+        endpoint.PjsuaEndpoint(SipConfig(trunks=(Trunk("t", HOST, srtp=trunk),)), media)
