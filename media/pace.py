@@ -10,10 +10,10 @@ import numpy as np
 from media.pitch import crossfade, lengthen, pcm, samples, shorten
 
 QUIET = 160  # mean level of a frame (of 32768, -46 dB) below which it is a pause
-# In packets. The measured delay is right within half of one: these lie well apart.
-SLACK = 1.5  # too deep by this: shorten in a pause
+# In packets. The measured delay moves by one with the phase of the arrivals: these lie well apart.
+SLACK = 1.75  # too deep by this: shorten in a pause
 HURRY = 3.0  # too deep by this: shorten in speech too
-LACK = 0.75  # too shallow by this: lengthen
+LACK = 1.25  # too shallow by this: lengthen
 
 
 def quiet(frame: bytes) -> bool:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.jitter import JitterBuffer
+from media.pace import LACK, SLACK
 from media.rtp import ReceptionStats
 
 TICKS = 160  # of a packet of 20 ms
@@ -132,10 +133,10 @@ def play(jitter: Buffer, arrivals: list[tuple[float, int]], seconds: float) -> N
         while waiting and waiting[0][0] <= jitter.now:
             at, n = waiting.pop(0)
             jitter.put(n & 0xFFFF, n * TICKS, b"x", TICKS, at)
-        if jitter.excess < -0.75 * TICKS:
+        if jitter.excess < -LACK * TICKS:
             jitter.moved(TICKS)  # plays a frame of its own
         else:
-            if jitter.excess > 1.5 * TICKS and jitter.waiting >= TICKS:
+            if jitter.excess > SLACK * TICKS and jitter.waiting >= TICKS:
                 jitter.get(TICKS)  # leaves one out
                 jitter.moved(-TICKS)
             jitter.get(TICKS)
