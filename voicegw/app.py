@@ -112,6 +112,11 @@ class App:
             return f"sip:{sip.user}@127.0.0.1:{self.sip.uri.rpartition(':')[2]}"
         return self.sip.uri
 
+    @property
+    def has_softphone(self) -> bool:
+        """Whether the first page is one that calls."""
+        return bool(self._softphone)
+
     async def drain(self) -> None:
         """Take no more calls and bring those in progress to their end."""
         self._stopping = True

@@ -21,9 +21,10 @@ from voicegw.notify import Notifier
 
 log = logging.getLogger(__name__)
 
+BROWSER = "Call it from the browser: {url}\n"
 HINT = """Call it: {command} call {uri} --say "I would like to book an appointment"
 or with a softphone on this machine (no account needed): {uri}
-Watch it: {url}    Stop it: Ctrl-C"""
+Watch it: {url}calls    Stop it: Ctrl-C"""
 
 
 def _command() -> str:
@@ -117,5 +118,6 @@ def _announce(app: App) -> None:
     """The one line on stdout is a contract: tests and scripts wait for it."""
     uri, url = app.sip_uri, app.http.url
     print(f"voicegw ready: {uri} {url}", flush=True)  # noqa: T201
-    print(HINT.format(command=_command(), uri=uri, url=url), file=sys.stderr, flush=True)  # noqa: T201
+    hint = BROWSER + HINT.replace("Call it: ", "or: ") if app.has_softphone else HINT
+    print(hint.format(command=_command(), uri=uri, url=url), file=sys.stderr, flush=True)  # noqa: T201
     log.info("ready", extra={"sip": uri, "http": url})

@@ -11,6 +11,7 @@
 const DISCONNECTED_MS = 1500; // a gap that often heals by itself
 const RETRY_MS = [200, 500, 1000, 2000, 3000];
 const PING_MS = 10000;
+const GRACE_S = 5; // beyond the time for which the server keeps a call without sound
 
 export class Problem extends Error {
   constructor(code, message) {
@@ -211,9 +212,16 @@ export class SoftphoneClient extends EventTarget {
       return;
     }
     this._emit("socket", { lost: true });
+    let since = Date.now(); // that there is neither socket nor sound
     for (let attempt = 0; this.busy && !this.socket; attempt++) {
       await new Promise((done) => setTimeout(done, RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]));
       if (!this.busy) return;
+      if (this.connected) since = Date.now();
+      else if (Date.now() - since > (this.info.resume_s + GRACE_S) * 1000) {
+        this._over();
+        this._setState("idle", { cause: "network" });
+        return;
+      }
       try {
         const { calling } = await this._openSocket({ type: "resume", resume: this.resume, seen: this.seen });
         this._emit("socket", { lost: false });
