@@ -44,7 +44,7 @@ class WebRtcConfig:
     relay_only: bool = False
     """Browsers must use TURN: their addresses stay unknown to this server. Mostly a test of TURN."""
     max_calls: int = 50
-    """Browser calls at once. Encryption and Opus take about four times the CPU of a SIP call."""
+    """Browser calls at once. Encryption and Opus take about five times the CPU of a SIP call."""
     connect_s: float = 20.0
     """How long a browser may take to get through to us with its media."""
     resume_s: float = 25.0
