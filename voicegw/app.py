@@ -51,6 +51,7 @@ from voicegw.keeper import CallKeeper, KeeperConfig, open_keeper
 from voicegw.liveapi import LiveApi
 from voicegw.measure import MeasuredVoice
 from voicegw.metrics import Metrics
+from voicegw.modelsapi import ModelsApi
 from voicegw.mount import Mount
 from voicegw.outbound import Dialer, DialParts
 from voicegw.routing import Router
@@ -257,7 +258,14 @@ class App:
         """Parts with web requests of their own."""
         live = LiveApi(self.calls.live, self._dialler)
         drain = DrainApi(self._close_doors, lambda: len(self.calls.live), lambda: self._stopping)
-        mounts: list[Mount] = [DialApi(self.dialer), drain, live, *self.carriers.mounts, *self._softphone]
+        mounts: list[Mount] = [
+            DialApi(self.dialer),
+            ModelsApi(self._config),
+            drain,
+            live,
+            *self.carriers.mounts,
+            *self._softphone,
+        ]
         return [*mounts, BansApi(self.sip.sources)] if isinstance(self.sip, UserAgent) else mounts
 
     async def _browser(self, metronome: Metronome, keeper: CallKeeper) -> list[Mount]:

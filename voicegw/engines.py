@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from dialog.agent.engine import AgentParts, tool_specs
@@ -20,41 +21,53 @@ from voicegw import clock
 from voicegw.config import Config
 from voicegw.config.model import Engine
 from voicegw.errors import StartError
+from voicegw.models.store import ModelStore
 
 log = logging.getLogger(__name__)
 
 
-def maker(kind: Kind, engine: Engine) -> Callable[[], Any]:
-    """What makes the engine. Its errors name it."""
+def maker(kind: Kind, engine: Engine, models: ModelStore | None = None) -> Callable[[], Any]:
+    """What makes the engine. Its errors name it. `models` finds those that it names by name."""
     provider = load(kind, engine.engine)
+    options = engine.options if models is None else located(engine.options, models)
 
     def make() -> Any:
         try:
-            return provider.create(engine.options)
+            return provider.create(options)
         except (ProviderError, DialogError) as error:
             raise StartError(f"{kind} engine {engine.engine!r}: {error}") from error
 
     return make
 
 
+def located(options: Any, models: ModelStore) -> Any:
+    """The options, with `model` as a path where it is the name of a model that has been pulled."""
+    name = getattr(options, "model", None)
+    found = models.locate(name) if isinstance(name, str) else None
+    return options if found is None else replace(options, model=str(found))
+
+
 def voice(config: Config) -> TextToSpeech:
     """The voice, or several in order. Raises StartError."""
-    made = _all("tts", config.tts)
+    made = _all("tts", config.tts, config)
     return made[0][1] if len(made) == 1 else FallbackVoice(made, config.fallback.tts)
 
 
 def ears(config: Config) -> SpeechToText:
     """The recogniser, or several in order. Raises StartError."""
-    made = _all("stt", config.stt)
+    made = _all("stt", config.stt, config)
     return made[0][1] if len(made) == 1 else FallbackEars(made, config.fallback.stt)
 
 
-def _all(kind: Kind, engine: Engine) -> list[tuple[str, Any]]:
+def _all(kind: Kind, engine: Engine, config: Config) -> list[tuple[str, Any]]:
     """The engine and those that take over, by name; two of one name are told apart by their place."""
     engines = (engine, *engine.others)
     names = [one.engine for one in engines]
     return [
-        (name if names.count(name) == 1 else f"{name}#{place + 1}", maker(kind, one)())
+        (
+            name if names.count(name) == 1 else f"{name}#{place + 1}",
+            maker(kind, one, ModelStore(config.models_folder))(),
+        )
         for place, (name, one) in enumerate(zip(names, engines, strict=True))
     ]
 
@@ -64,7 +77,7 @@ def language_model(config: Config) -> LanguageModel | None:
     engine = config.llm
     if engine is None:
         return None
-    models: list[LanguageModel] = [maker("llm", one)() for one in (engine, *engine.others)]
+    models: list[LanguageModel] = [made for _, made in _all("llm", engine, config)]
     return models[0] if len(models) == 1 else FallbackModel(models, config.fallback.llm)
 
 

@@ -28,6 +28,7 @@ COMMANDS = (
     "phone",
     "simulate",
     "speech",
+    "models",
 )  # as in --help
 
 EPILOG = """Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.

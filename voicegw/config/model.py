@@ -192,6 +192,9 @@ class Config:
     data_dir: Path = DATA_DIR
     """Where calls are kept: the database, recordings and timelines. Made if it is not there;
     relative to the working directory."""
+    models_dir: Path | None = None
+    """Where `voicegw models` keeps what it brings; engines name such a model by its name (`model:
+    whisper-base`). null: models in data_dir."""
     flows: tuple[Path, ...] = (Path("flows"),)
     """Flow files, or folders of them, relative to this file. Without a file: the demo, a clinic's line."""
     timezone: Annotated[str, AfterValidator(_zone)] = ""
@@ -233,3 +236,8 @@ class Config:
     limits: Limits = Limits()
     drain: Drain = Drain()
     log: LogConfig = field(default_factory=LogConfig)
+
+    @property
+    def models_folder(self) -> Path:
+        """Where models are."""
+        return self.data_dir / "models" if self.models_dir is None else self.models_dir
