@@ -2,11 +2,16 @@ from pathlib import Path
 
 import pytest
 
+from media.impairment import Impairment
 from voicegw.errors import ConfigError
-from voicegw.phone.load import load
+from voicegw.phone.load import load, load_all
 from voicegw.phone.script import (
     Expect,
     HangUp,
+    KeyWay,
+    LineQuality,
+    Noise,
+    NoiseKind,
     Now,
     OnTurn,
     OverBot,
@@ -15,6 +20,7 @@ from voicegw.phone.script import (
     Press,
     Say,
     Script,
+    ServerExpect,
     WaitBot,
     WaitSilence,
 )
@@ -124,6 +130,21 @@ def test_every_step_is_read(tmp_path: Path) -> None:
         ("caller:\n- hangup\nexpect: 3", 3, "expect: must be a mapping"),
         ("caller:\n- hangup\nvoice: 3", 3, "voice: must be the name of a voice"),
         ("caller:\n- hangup\nlinger_ms: 3", 3, "linger_ms: must be a whole number from 100"),
+        ("caller:\n- sya: hello", 2, 'this one has sya, did you mean "say"?'),
+        (
+            "caller:\n- dtmf: '1'\n  by: infos",
+            3,
+            'caller[0].by: must be one of rfc4733, .*, did you mean "info"?',
+        ),
+        ("caller: [hangup]\nexpect: {states: 3}", 2, "expect.states: must be text"),
+        ("caller: [hangup]\nexpect: {slots: 3}", 2, "expect.slots: must be a mapping, not 3"),
+        ("caller: [hangup]\nexpect: {status: 200}", 2, "expect.status: must be a whole number from 300"),
+        ("caller: [hangup]\nline: {send: {loss: 101}}", 2, "line.send.loss: must be a number from 0 to 100"),
+        ("caller: [hangup]\nline: {send: {los: 1}}", 2, 'line.send.los: unknown, did you mean "loss"?'),
+        ("caller: [hangup]\nline: {noise: {kind: hum}}", 2, "line.noise: needs snr_db"),
+        ("caller: [hangup]\nline: {noise: {snr_db: 3, kind: pnk}}", 2, 'did you mean "pink"?'),
+        ("caller: [hangup]\nline: {noise: {snr_db: 3, file: x.wav}}", 2, "line.noise.file: there is no file"),
+        ("caller: [hangup]\nmatrix: {voice: slt}", 2, "matrix: must map dotted settings to lists"),
         ("- hangup", 1, "must be a mapping"),
         ("caller: [", 1, "not YAML"),
     ],
@@ -135,6 +156,61 @@ def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, line: int
     assert where in str(caught.value)
     for part in message.split(".*"):
         assert part in str(caught.value)
+
+
+SCENARIO = """
+name: rain
+from: "4420"
+to: "100"
+headers: {X-Tenant: riverside}
+keys: info
+give_up_after_ms: 5000
+line:
+  noise: {snr_db: 15, kind: babble}
+  send: {loss: 2.5, burst: 3}
+  receive: {jitter_ms: 40}
+matrix:
+  voice: [slt, rms]
+  line.send.loss: [0, 5]
+  caller.0.say: [yes, "no"]
+caller:
+  - say: hello
+    voice: awb
+  - dtmf: "1"
+    by: inband
+  - hangup: true
+    over_bot_after_ms: 300
+expect:
+  status: 486
+  dtmf: "12"
+  states: [help, bye]
+  heard: goodbye
+  slots: {day: 3, name: null}
+  notes: [booked, moved]
+  errors: 0
+"""
+
+
+def test_a_scenario_holds_a_line_and_what_the_server_knows(tmp_path: Path) -> None:
+    scripts = load_all(written(tmp_path, SCENARIO.replace("[yes,", '["yes",')))
+    assert len(scripts) == 8
+    script = scripts[-1]
+    assert script.name == "rain[voice=rms,line.send.loss=5,caller.0.say=no]"
+    assert (script.caller, script.callee, script.headers) == ("4420", "100", {"X-Tenant": "riverside"})
+    assert (script.keys_by, script.give_up_after_ms, script.voice) == (KeyWay.INFO, 5000, "rms")
+    send, receive = Impairment(loss=5, burst=3), Impairment(jitter_ms=40)
+    assert script.line == LineQuality(Noise(15, NoiseKind.BABBLE), send, receive)
+    hang_up = HangUp(OverBot(300))
+    assert script.steps == (Say("no", voice="awb"), Press("1", by=KeyWay.INBAND), hang_up)
+    assert (script.expect.status, script.expect.dtmf) == (486, "12")
+    assert script.served == ServerExpect(
+        states=("help", "bye"),
+        heard=("goodbye",),
+        slots={"day": 3, "name": None},
+        notes={"booked": None, "moved": None},
+        errors=0,
+    )
+    assert script.served.anything and not Script(()).served.anything
 
 
 def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
