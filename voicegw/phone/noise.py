@@ -9,16 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from voicegw.phone.script import DTMF_KEYS, Noise, NoiseKind
-from voicegw.phone.sound import LEVEL_DBOV, Samples, Sound, read_sound
+from voicegw.phone.script import Noise, NoiseKind
+from voicegw.phone.sound import LEVEL_DBOV, read_sound
 
 LOOP_S = 11  # longer than any word list: nothing hears that it goes round
 HUM_HZ = (50, 100, 150, 250, 350)
 VOICES = 8
-KEY_TONES = ((697, 770, 852, 941), (1209, 1336, 1477, 1633))  # Hz, ITU-T Q.23
-KEY_ROWS = ("123A", "456B", "789C", "*0#D")
-KEY_MS, KEY_PAUSE_MS = 100, 80
-KEY_LEVEL = 32768 * 10 ** (-12 / 20)  # peak of each of the two tones
 
 Floats = npt.NDArray[np.floating[Any]]
 Gain = Callable[[Floats], Floats]
@@ -71,16 +67,3 @@ def _make(kind: NoiseKind, rate: int, random: np.random.Generator) -> Floats:
 def _shaped(random: np.random.Generator, count: int, rate: int, gain: Gain) -> Floats:
     spectrum = np.fft.rfft(random.standard_normal(count))
     return np.asarray(np.fft.irfft(spectrum * gain(np.fft.rfftfreq(count, 1 / rate)), count))
-
-
-def key_tones(keys: str, rate: int) -> Sound:
-    """Keys as in-band tones."""
-    assert set(keys) <= set(DTMF_KEYS)
-    at = np.arange(KEY_MS * rate // 1000) / rate
-    pieces: list[Samples] = []
-    for key in keys.upper():
-        row = next(n for n, line in enumerate(KEY_ROWS) if key in line)
-        pair = KEY_TONES[0][row], KEY_TONES[1][KEY_ROWS[row].index(key)]
-        wave = sum(KEY_LEVEL * np.sin(2 * np.pi * hz * at) for hz in pair)
-        pieces += [np.round(wave).astype(np.int16), np.zeros(KEY_PAUSE_MS * rate // 1000, np.int16)]
-    return Sound(np.concatenate(pieces), rate)

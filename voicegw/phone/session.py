@@ -14,9 +14,10 @@ import numpy as np
 
 from dialog.turn import SpeechStarted, SpeechStopped
 from media.frames import AudioFrame
+from media.keytones import key_tones
 from media.leg import CallLeg, HangupCause
 from media.vad import webrtc
-from voicegw.phone.noise import Background, key_tones
+from voicegw.phone.noise import Background
 from voicegw.phone.report import UTTERANCE_GAP_MS, CallRecord, Line, Span
 from voicegw.phone.script import (
     HangUp,
@@ -220,14 +221,13 @@ class PhoneSession:
         start, over_bot = self._now, self._bot_since is not None
         line = Line(kind, text, start + first, start + last, over_bot)
         self.record.lines.append(line)
-        self._line = self._frames(sound)
+        self._line = self._frames(sound.samples.astype("<i2").tobytes())
         await self._until(lambda: not self._line)
         self._tell(Happening(line.start_ms, "line", text, last - first))
 
-    def _frames(self, sound: Sound) -> list[bytes]:
+    def _frames(self, pcm: bytes) -> list[bytes]:
         """Last first."""
         size = self._leg.format.size
-        pcm = sound.samples.astype("<i2").tobytes()
         pcm += bytes(-len(pcm) % size)
         return [pcm[at : at + size] for at in range(0, len(pcm), size)][::-1]
 

@@ -62,7 +62,10 @@ async def _first_line(process: asyncio.subprocess.Process) -> str:
     assert process.stdout is not None
     try:
         async with asyncio.timeout(START_S):
-            return (await process.stdout.readline()).decode()
+            line = (await process.stdout.readline()).decode()
+            if not line:
+                await process.wait()  # it has said why, and ends
+            return line
     except TimeoutError:
         return ""
 

@@ -1,11 +1,11 @@
-"""Noise under the caller's voice, and keys as tones."""
+"""Noise under the caller's voice."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from voicegw.phone.noise import KEY_MS, KEY_PAUSE_MS, Background, key_tones
+from voicegw.phone.noise import Background
 from voicegw.phone.script import Noise, NoiseKind
 from voicegw.phone.sound import LEVEL_DBOV, write_wav
 
@@ -37,11 +37,3 @@ def test_a_voice_stays_what_it_is_under_the_noise() -> None:
     voice = (8000 * np.sin(np.arange(160) / 5)).astype("<i2")
     mixed = np.frombuffer(Background(Noise(30, NoiseKind.WHITE), RATE, 1).under(voice.tobytes()), "<i2")
     assert np.abs(mixed.astype(int) - voice).max() < 400
-
-
-@pytest.mark.parametrize(("key", "low", "high"), [("1", 697, 1209), ("#", 941, 1477), ("d", 941, 1633)])
-def test_a_key_is_its_two_tones(key: str, low: int, high: int) -> None:
-    sound = key_tones(key, RATE)
-    assert sound.ms == KEY_MS + KEY_PAUSE_MS
-    power = np.abs(np.fft.rfft(sound.samples[: RATE // 10].astype(float)))  # bins of 10 Hz
-    assert {int(n) * 10 for n in np.argsort(power)[-2:]} == {round(low, -1), round(high, -1)}
