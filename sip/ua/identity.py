@@ -39,7 +39,9 @@ def call_info(
             raise RemoteProtocolError(f"{account.user} may not call this", 403)
         caller = account.extensions[0] if account.extensions else account.user
         headers["x-account"] = account.user
-    return CallInfo(call_id, caller, callee, "sip", sip_call_id, Direction.INBOUND, headers)
+    # Under names of their own: a caller must not set what the flow keeps for itself, such as a target.
+    passed = {name.replace("-", "_"): value for name, value in headers.items() if name.startswith("x-")}
+    return CallInfo(call_id, caller, callee, "sip", sip_call_id, Direction.INBOUND, headers, passed=passed)
 
 
 def passed_on(request: Request, *, trusted: bool) -> dict[str, str]:

@@ -99,6 +99,11 @@ def test_header_values_are_bounded_and_hold_no_control_characters() -> None:
     assert len(call.headers) <= 65
 
 
+def test_x_headers_reach_the_flow_under_names_of_their_own() -> None:
+    call = info(invite(("X-Customer-Id", "4711"), ("Subject", "hello"), ("X-Account", "root")))
+    assert call.passed == {"x_customer_id": "4711"}
+
+
 def test_a_number_in_the_request_line_is_decoded_and_cut() -> None:
     assert info(invite(uri="sip:%2B49%3030@host")).callee == "+49030"
     assert info(invite(uri="sip:4930111@host")).callee == "+4955", "a trunk calls our account"
