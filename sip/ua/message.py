@@ -35,7 +35,14 @@ COMPACT = {
     "v": "via",
     "x": "session-expires",
 }
-_CANONICAL = {"call-id": "Call-ID", "cseq": "CSeq", "www-authenticate": "WWW-Authenticate"}
+_CANONICAL = {
+    "call-id": "Call-ID",
+    "cseq": "CSeq",
+    "min-se": "Min-SE",
+    "rack": "RAck",
+    "rseq": "RSeq",
+    "www-authenticate": "WWW-Authenticate",
+}
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LINE_END = re.compile(r"\r?\n")
 _UNSAFE = re.compile(r"[\r\n\0]")

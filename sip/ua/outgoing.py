@@ -231,8 +231,9 @@ class OutgoingInvite:
             return
         if self._moved is None:
             session.leg = self.leg
-        self._final.set_result(response)
+        # The ACK first: whoever waits for the answer may ask for something else at once.
         self.stack.start(session.acknowledge(number), f"sip ack {self.call_id}")
+        self._final.set_result(response)
 
     def _answered(self, response: Response) -> RtpLeg:
         if response.status >= 300:

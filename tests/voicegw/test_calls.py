@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from media.leg import CallInfo, HangupCause
 from media.tasks import task_scope
 from sip.errors import CallFailed
 from tests.clock import run
-from tests.voicegw.fakes import FakeCall, FakeDialog, FakeStt, FakeTts, SilentVad, incoming
+from tests.voicegw.fakes import FakeCall, FakeDialog, FakeLeg, FakeStt, FakeTts, SilentVad, incoming
 from voicegw.calls import CallManager, CallParts
 from voicegw.config.model import Limits, Routing
 from voicegw.metrics import Metrics
@@ -308,3 +309,43 @@ def test_what_a_carrier_was_told_chooses_the_flow_before_all_else() -> None:
     assert router.flow_for(CallInfo("c1", "a", "4711", "sip", headers={"flow": "sales"})) == "demo", (
         "a stranger's"
     )
+
+
+class EarlyFakeCall(FakeCall):
+    """Lets the caller hear us before the answer."""
+
+    async def early(self) -> FakeLeg:
+        self.leg = FakeLeg(self.info)
+        return self.leg
+
+    async def answer(self) -> FakeLeg:
+        assert self.leg is not None
+        if self.leg.causes:
+            raise CallFailed(487, "the caller gave up")
+        self.rings = -1
+        return self.leg
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+def test_a_flow_may_greet_before_it_answers(gives_up: bool) -> None:
+    house = House()
+    house.manager._parts = replace(house.manager._parts, early=frozenset({"demo"}))
+    call = EarlyFakeCall(incoming().info)
+
+    async def scenario() -> None:
+        async with task_scope() as start:
+            task = start(house.manager.on_call(call), "call")
+            await asyncio.sleep(0.1)
+            assert call.leg is not None and call.leg.sent and call.rings == 0, "the greeting is heard"
+            assert [live.state for live in house.manager.live] == ["ringing"]
+            if not gives_up:
+                await asyncio.sleep(2)
+                assert call.rings == -1, "answered after the greeting"
+                assert [live.state for live in house.manager.live] == ["answered"]
+            call.leg.close(HangupCause.CANCELLED if gives_up else HangupCause.NORMAL)
+            await task
+
+    run(scenario())
+    journal = house.journals.opened["c1"]
+    assert journal.causes == [HangupCause.CANCELLED if gives_up else HangupCause.NORMAL]
+    assert journal.rate == (0 if gives_up else 8000)

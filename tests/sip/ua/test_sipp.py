@@ -15,7 +15,7 @@ from media.metronome import Metronome
 from sip.endpoint import OutboundCall
 from sip.rtpmedia import RtpConfig, RtpMedia
 from sip.ua.agent import UserAgent
-from sip.ua.config import SipConfig, Trunk
+from sip.ua.config import Reach, SipConfig, Trunk
 from sip.ua.registration import RegistrationStatus
 from tests.sip.ua.wire import Callee, Ear
 
@@ -203,5 +203,69 @@ def test_registration_with_a_password_refresh_and_farewell(tmp_path: Path) -> No
         assert (state.status, state.expires_s) == (RegistrationStatus.REGISTERED, 600), state
         await agent.close()
         await finished(process, tmp_path)
+
+    run(test)
+
+
+@pytest.mark.parametrize("scenario", ["prack", "session_timer"])
+def test_extensions_that_a_caller_asks_for(tmp_path: Path, scenario: str) -> None:
+    def check(agent: UserAgent, callee: Callee) -> None:
+        closed_once(callee, 1)
+
+    inbound(tmp_path, "-sf", str(SCENARIOS / f"{scenario}.xml"), "-m", "1", check=check)
+
+
+def placed_to(folder: Path, scenario: str, call: Callable[[UserAgent, int], Awaitable[None]]) -> None:
+    """sipp is called by this scenario; a second one, at the port that the first one names, just answers."""
+
+    async def test() -> None:
+        agent, port, other = agent_on(refer=Reach.SAME_HOST), free_port(), free_port()
+        await agent.start(Callee())
+        arguments = ("-sf", str(SCENARIOS / f"{scenario}.xml"), "-p", str(port), "-key", "target", str(other))
+        processes = [await start_sipp(folder, *arguments, "-m", "1")]
+        if scenario != "glare":
+            processes.append(await start_sipp(folder, "-sn", "uas", "-p", str(other), "-m", "1"))
+        await asyncio.sleep(0.5)
+        await call(agent, port)
+        for process in processes:
+            await finished(process, folder)
+        assert agent.calls == 0 and agent.counters.errors == 0
+        await agent.close()
+
+    run(test)
+
+
+def test_a_redirect_is_followed(tmp_path: Path) -> None:
+    async def call(agent: UserAgent, port: int) -> None:
+        ear = Ear(await agent.place(OutboundCall(f"sip:a@127.0.0.1:{port}")))
+        await ear.leg.hangup(HangupCause.NORMAL)
+
+    placed_to(tmp_path, "redirect", call)
+
+
+def test_a_hold_that_meets_another_change_is_tried_again(tmp_path: Path) -> None:
+    async def call(agent: UserAgent, port: int) -> None:
+        ear = Ear(await agent.place(OutboundCall(f"sip:a@127.0.0.1:{port}")))
+        await agent.hold(ear.leg)  # type: ignore[arg-type]
+        await ear.leg.hangup(HangupCause.NORMAL)
+
+    placed_to(tmp_path, "glare", call)
+
+
+def test_a_caller_who_sends_us_elsewhere(tmp_path: Path) -> None:
+    async def test() -> None:
+        agent, callee, other = agent_on(refer=Reach.SAME_HOST), Callee(0.05), free_port()
+        await agent.start(callee)
+        target = await start_sipp(tmp_path, "-sn", "uas", "-p", str(other), "-m", "1")
+        await asyncio.sleep(0.3)
+        arguments = ("-sf", str(SCENARIOS / "refer.xml"), "-key", "target", str(other), "-m", "1")
+        await sipp(tmp_path, agent, *arguments)
+        await asyncio.sleep(0.2)
+        assert not callee.ears[0].causes, "it talks to the target now"
+        await callee.ears[0].leg.hangup(HangupCause.NORMAL)
+        await finished(target, tmp_path)
+        await asyncio.sleep(0.2)
+        assert agent.calls == 0 and agent.counters.errors == 0
+        await agent.close()
 
     run(test)
