@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MEDIA_S = 5.0  # for FreeSWITCH's call to our SIP endpoint; 30 ms as a rule
+# Of a caller's channel. A phone that sends nothing while nobody speaks, or is muted, is not gone: FreeSWITCH
+# fills in silence.
+CALLER_VARIABLES = {"hangup_after_bridge": "false", "bridge_generate_comfort_noise": "true"}
 CALL_VARIABLE = "voicegw_call"  # on a channel: the id of our call, by which a restarted server knows it
 
 

@@ -8,7 +8,7 @@ from sip.errors import LocalProtocolError
 from sip.esl.errors import EslError
 from sip.esl.messages import Event
 from sip.esl.server import EslSession
-from sip.freeswitch.calls import CALL_VARIABLE, FreeswitchCalls
+from sip.freeswitch.calls import CALL_VARIABLE, CALLER_VARIABLES, FreeswitchCalls
 from sip.freeswitch.causes import refusal_of
 from sip.freeswitch.leg import FreeswitchLeg
 
@@ -48,7 +48,7 @@ class SocketCall:
     async def answer(self) -> FreeswitchLeg:
         """Connect the caller's audio with us, which answers the call. Raises CallFailed."""
         channel, link = self._channel, self._session.link
-        values = {CALL_VARIABLE: self.info.call_id, "hangup_after_bridge": "false"}
+        values = {CALL_VARIABLE: self.info.call_id, **CALLER_VARIABLES}
         try:
             pairs = ";".join(f"{name}={value}" for name, value in values.items())
             await link.demand(f"api uuid_setvar_multi {channel.uuid} {pairs}")

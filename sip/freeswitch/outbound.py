@@ -18,7 +18,7 @@ from sip.esl.channel import Channel
 from sip.esl.client import EslClient
 from sip.esl.errors import CommandRefused, EslError, NotConnected
 from sip.esl.server import EslSession
-from sip.freeswitch.calls import CALL_VARIABLE, FreeswitchCalls
+from sip.freeswitch.calls import CALL_VARIABLE, CALLER_VARIABLES, FreeswitchCalls
 from sip.freeswitch.causes import failure_of
 from sip.freeswitch.config import FreeswitchConfig
 from sip.freeswitch.figures import sip_status_of
@@ -129,7 +129,7 @@ class Placing:
             "ignore_early_media": "true",
             "origination_caller_id_number": caller,
             "origination_caller_id_name": commands.safe(call.display_name, 64) or caller,
-            "hangup_after_bridge": "false",
+            **CALLER_VARIABLES,
             "voicegw_placed": "true",
         }
         if call.call_id:
