@@ -50,7 +50,22 @@ class CallExpired:
     """The call has reached its maximum length: say goodbye."""
 
 
-DialogInput = UserTurn | NoInput | TransferFailed | CallExpired
+class AnsweredBy(StrEnum):
+    """Who has answered a call that we placed."""
+
+    HUMAN = "human"
+    MACHINE = "machine"  # voicemail, an answering machine
+    SCREENING = "screening"  # an assistant that asks who calls, and why
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """No person has answered; whoever has listens now: after the beep, after the question."""
+
+    by: AnsweredBy
+
+
+DialogInput = UserTurn | NoInput | TransferFailed | CallExpired | Answered
 
 
 @dataclass(frozen=True, slots=True)

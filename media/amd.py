@@ -13,19 +13,11 @@ person's verdict is taken back if a machine's phrase comes soon after it.
 import re
 from collections import deque
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
+from dialog.types import AnsweredBy
 from media.frames import AudioFrame
-
-
-class AnsweredBy(StrEnum):
-    """Who has answered."""
-
-    HUMAN = "human"
-    MACHINE = "machine"
-    SCREENING = "screening"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +62,9 @@ _MACHINE = {
            "no está disponible", "contestador"),
 }  # fmt: skip
 _SCREENING = {
-    "en": ("record your name", "reason for calling", "reason for your call", "who is calling", "who's calling",
-           "call assist", "screening service", "state your name", "say your name", "stay on the line while"),
+    "en": ("record your name", "reason for calling", "reason for your call", "who is calling",
+           "who's calling", "call assist", "screening service", "state your name", "say your name",
+           "stay on the line while"),
     "de": ("ihren namen und den grund", "grund ihres anrufs", "wer ist am apparat", "nennen sie ihren namen"),
     "fr": ("votre nom et la raison", "raison de votre appel", "dites votre nom"),
     "es": ("diga su nombre", "motivo de su llamada", "motivo de la llamada"),

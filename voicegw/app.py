@@ -156,6 +156,7 @@ class App:
             frozenset(config.routing.early_media),
             self._end_of_turn(),
             None if config.denoise is None else maker("denoise", config.denoise),
+            config.outbound.amd,
         )
         self.calls = CallManager(parts, config.limits, keeper, self.metrics)
         watch_keeper(keeper, self.metrics, health)

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from dialog.types import DialogEngine
+from media.amd import Config as AmdConfig
 from media.callconfig import Engines, SessionConfig
 from media.denoise.base import Denoiser
 from media.eot.base import EndOfTurn
@@ -36,6 +37,7 @@ from voicegw.livecalls import LiveCall, LiveCalls
 from voicegw.logs import call_id_var
 from voicegw.metrics import Metrics
 from voicegw.routing import Router
+from voicegw.whoanswers import screened
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class CallParts:
     early: frozenset[str] = frozenset()  # flows that greet before they answer
     eot: EndOfTurn | None = None
     new_denoiser: Callable[[], Denoiser] | None = None
+    amd: AmdConfig = AmdConfig()
 
     def engines(self, ears: SttStream) -> Engines:
         """What one call hears and speaks with."""
@@ -259,6 +262,7 @@ class CallManager:
                 dialog, tap = GreetedDialog(dialog), LateTap(journal)
                 start(self._answer(dialog, call, journal, answer), "answer")
             engines = parts.engines(ears)
+            dialog, engines = screened(dialog, engines, parts.amd, call.info, leg.format.rate)
             config = parts.sessions.get(call.flow, parts.session)
             session = CallSession(leg, engines, dialog, config, journal, tap)
             call.session = session

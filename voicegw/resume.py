@@ -15,7 +15,7 @@ from typing import Any
 
 from dialog.errors import FlowRunError
 from dialog.flow.engine import FlowEngine
-from dialog.types import Act, DialogInput, Domain, Note, Say
+from dialog.types import Act, AnsweredBy, DialogInput, Domain, Note, Say
 from media.leg import CallInfo
 from recordings.writer import DiskWriter
 from sip.freeswitch.inbound import CARRIER, RESUMES
@@ -117,6 +117,11 @@ class ResumableDialog:
     def domain(self) -> Domain:
         """All that may be expected in this conversation."""
         return self._engine.domain
+
+    @property
+    def answered_by(self) -> frozenset[AnsweredBy]:
+        """For whom else than a person there is something; on a call that goes on it is known who is there."""
+        return frozenset() if self._resumes else self._engine.answered_by
 
     async def greet(self) -> AsyncGenerator[Act, None]:
         """Open the conversation, or go on with it."""

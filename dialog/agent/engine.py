@@ -35,6 +35,7 @@ from dialog.sentences import SentenceSplitter, speakable
 from dialog.turn import TurnPolicy
 from dialog.types import (
     Act,
+    Answered,
     CallExpired,
     DialogInput,
     Domain,
@@ -132,6 +133,8 @@ class AgentEngine:
                 yield self._aside(texts.expired)
                 yield Hangup("expired")
                 return
+            case Answered(by):
+                self._talk.event(f"no person has answered, but: {by.value}")
             case TransferFailed(target, reason):
                 self._talk.event(f"nobody could be reached at {self._called(target)} ({reason}); say so")
         async with aclosing(self._answer()) as acts:

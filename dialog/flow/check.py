@@ -86,7 +86,7 @@ def _auto(goto: str) -> Edge:
 
 def reachable(flow: Flow, means: Means | None = None) -> set[str]:
     """Nodes that can be reached from the start; with `means`, by that means alone and without failing."""
-    found, todo = {flow.start}, [flow.start]
+    found, todo = {flow.start, *flow.answered_by.values()}, [flow.start, *flow.answered_by.values()]
     while todo:
         for edge in edges(flow, flow.nodes[todo.pop()]):
             usable = means is None or edge.failure or edge.by(means)

@@ -19,7 +19,7 @@ from dialog.flow.values import Value
 from dialog.flow.walk import Walk
 from dialog.history import History
 from dialog.turn import Interrupt, TurnPolicy
-from dialog.types import Act, DialogInput, Domain, Hangup, UserTurn
+from dialog.types import Act, AnsweredBy, DialogInput, Domain, Hangup, UserTurn
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,11 @@ class FlowEngine:
 
     def heard(self, text: str, complete: bool) -> None:  # noqa: FBT001 - the port has it so
         self.history.bot_heard(text, complete=complete)
+
+    @property
+    def answered_by(self) -> frozenset[AnsweredBy]:
+        """Who else than a person this flow has something for; none: nobody need find out who has answered."""
+        return frozenset(self.flow.answered_by)
 
     @property
     def slots(self) -> Mapping[str, Value]:

@@ -21,11 +21,23 @@ from dialog.flow.scope import Scope
 from dialog.flow.source import Source
 from dialog.flow.template import Template, compile_template
 from dialog.flow.values import Value
+from dialog.types import AnsweredBy
 
 CALL_VARIABLES = ("caller", "called")
 """Known in every flow without being declared: the numbers of both sides, "" if withheld."""
 
-_TOP = ("flow", "language", "start", "turn", "variables", "texts", "on_fail", "globals", "nodes")
+_TOP = (
+    "flow",
+    "language",
+    "start",
+    "turn",
+    "variables",
+    "texts",
+    "on_fail",
+    "answered_by",
+    "globals",
+    "nodes",
+)
 
 DEFAULT_TEXTS = {
     "reprompts": ["Sorry, I did not get that. {help}", "I still did not understand. {question} {help}"],
@@ -90,6 +102,7 @@ class _Loader:
             slots=frozenset(scope.slots),
             turn=scope.turn(found["turn"]) if "turn" in found else {},
             on_fail=scope.target(found["on_fail"], "on_fail", back=False) if "on_fail" in found else None,
+            answered_by=MappingProxyType(self._answered_by(found)),
         )
         scope.check_names()
         return flow
@@ -121,6 +134,14 @@ class _Loader:
                 variables[name] = tuple(values)
         self._scope.slots.clear()  # a variable becomes a slot only where a node fills it
         return variables
+
+    def _answered_by(self, found: dict[str, Node]) -> dict[AnsweredBy, str]:
+        """Where calls begin that no person answers."""
+        if "answered_by" not in found:
+            return {}
+        names = (AnsweredBy.MACHINE, AnsweredBy.SCREENING)
+        entries = self._source.mapping(found["answered_by"], "answered_by", names)
+        return {AnsweredBy(n): self._scope.target(item, n, back=False) for n, item in entries.items()}
 
     def _texts(self, node: Node | None) -> Texts:
         own: dict[str, tuple[Template, ...]] = {}

@@ -14,7 +14,7 @@ from dialog.flow.expr import Expression
 from dialog.flow.template import Template
 from dialog.flow.values import Value
 from dialog.nlu.base import IntentModel
-from dialog.types import TransferMode
+from dialog.types import AnsweredBy, TransferMode
 
 BACK = "back"
 """The target that returns to the question which was left for a global option or a transfer."""
@@ -174,3 +174,4 @@ class Flow:
     slots: frozenset[str] = frozenset()  # every slot that some node fills
     turn: Mapping[str, object] = field(default_factory=dict)
     on_fail: str | None = None  # None: apologise and hang up
+    answered_by: Mapping[AnsweredBy, str] = field(default_factory=dict)  # where to begin; people: `start`

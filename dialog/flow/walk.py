@@ -25,6 +25,8 @@ from dialog.flow.state import State
 from dialog.flow.template import Template
 from dialog.flow.values import Value
 from dialog.types import (
+    Answered,
+    AnsweredBy,
     CallExpired,
     DialogInput,
     Hangup,
@@ -66,6 +68,8 @@ class Walk:
                 self._came_back()
             case CallExpired():
                 self._end(self._flow.texts.expired, "expired")
+            case Answered(by=by):
+                self._answered(by)
 
     def _understand(self, turn: UserTurn) -> None:
         node, state = self._node, self._state
@@ -165,6 +169,15 @@ class Walk:
             self.go(BACK)
         else:
             self._end(self._flow.texts.transfer_failed, "transfer_failed")
+
+    def _answered(self, by: AnsweredBy) -> None:
+        target = self._flow.answered_by.get(by)
+        if target is not None:
+            self.go(target)
+        elif by is AnsweredBy.SCREENING:
+            self.go(self._flow.start)  # who asks for our name gets our greeting
+        else:
+            self.plan.end = Hangup(by.value)
 
     def ask_again(self) -> None:
         """Go on where the conversation stands: after an interruption of the call itself."""

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from media.amd import AnswerDetector, AnsweredBy, BeepDetector, Config, phrase_of
+from dialog.types import AnsweredBy
+from media.amd import AnswerDetector, BeepDetector, Config, phrase_of
 from media.frames import AudioFrame
 from media.keytones import key_tones
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from media.amd import Config as AmdConfig
 from media.leg import HangupCause
 
 RETRIED = ("busy", "no_answer", "unreachable", "congestion", "temporary")
@@ -85,3 +86,4 @@ class OutboundConfig:
     """Calls that wait for their next attempt; beyond, none is taken."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     callback: CallbackConfig = field(default_factory=CallbackConfig)
+    amd: AmdConfig = AmdConfig()
