@@ -138,7 +138,11 @@ class MediaPath:
         self._link = self._next = None
 
     async def _prepare(self, agent: IceAgent, offer: sdp.Offer) -> None:
-        await agent.gather_candidates()
+        try:
+            await agent.gather_candidates()
+        except OSError as error:  # a sandbox without AF_NETLINK
+            log.error("addresses of this machine cannot be listed", extra={"error": str(error)})
+            raise RemoteProtocolError("the server cannot list its addresses", 500) from error
         if not agent.local_candidates:
             raise RemoteProtocolError("the server has no address for media", 500)
         for candidate in offer.candidates:
