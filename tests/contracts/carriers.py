@@ -166,8 +166,9 @@ class Twilio(CarrierCase):
     def carrier(self, api_url: str) -> Carrier:
         return TwilioCarrier(TwilioConfig("AC1", self.token, api_url=api_url, caller="+4930"))
 
-    def incoming(self, d: "Door", **fields: str) -> Hook:
-        url = "https://voice.example.com/twilio/voice?tenant=acme"
+    def incoming(
+        self, d: "Door", url: str = "https://voice.example.com/twilio/voice?tenant=acme", **fields: str
+    ) -> Hook:
         given = {"CallSid": "call-1", "AccountSid": "AC1", "From": "+4915", "To": "+4930", **fields}
         sign = RequestValidator(self.token).compute_signature(url, given)
         headers = {"X-Twilio-Signature": sign, "Content-Type": "application/x-www-form-urlencoded"}

@@ -6,6 +6,7 @@ import time
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import fromstring
 
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSServerHandshakeError, web
@@ -73,7 +74,7 @@ class Phone:
             await self.send(sound[at : at + 160].ljust(160, b"\xff"))
 
 
-async def call(case: CarrierCase, street: Any) -> None:
+async def ask(case: CarrierCase, street: Any) -> None:
     """Ask for the hours, interrupt the answer with a key, hang up."""
     ws = await connect(case, street, await case.announce(street))
     for message in case.start():
@@ -120,11 +121,57 @@ async def strangers(street: Any) -> None:
     assert error.value.status == 403
 
 
+async def called(street: Any, server: Server) -> None:
+    """We call somebody over Twilio; he hears the greeting, and is hung up on."""
+    case, asked = Twilio(), len(street.rest.asked)
+    street.rest.answer = lambda request: (201, {"sid": "call-1"})
+    order = {"to": "+49 15", "flow": "clinic"}
+    async with street.client.post(f"{server.url}api/calls", json=order) as answer:
+        assert answer.status in {201, 202}, await answer.text()
+        dial = await answer.json()
+    request = (await street.rest.until(asked + 1))[-1]
+    assert (request.fields["To"], request.fields["From"]) == ("+4915", "+4930")
+    hook = case.incoming(street, url=request.fields["Url"])
+    async with street.client.post(street.local(hook.url), data=hook.body, headers=hook.headers) as answer:
+        url = fromstring(await answer.text()).find("Connect/Stream").attrib["url"]
+    ws = await connect(case, street, url)
+    for message in case.start():
+        await ws.send_str(str(message))
+    phone = Phone(case, ws)
+    listening = asyncio.ensure_future(phone.listen())
+    await phone.until(lambda: phone.heard > 1.0, 10)
+    async with street.client.delete(f"{server.url}api/calls/{dial['id']}") as answer:
+        assert answer.status < 300
+    hung_up = (await street.rest.until(asked + 2))[-1]
+    assert hung_up.path.endswith("/Calls/call-1.json") and hung_up.fields == {"Status": "completed"}
+    await asyncio.wait_for(listening, 5)
+
+
 async def scene(server: Server, rest: FakeRest, cases: list[CarrierCase]) -> None:
     async with ClientSession() as client:
         street = Street(server, client, rest)
-        await asyncio.gather(*(call(case, street) for case in cases))
+        await asyncio.gather(*(ask(case, street) for case in cases))
         await strangers(street)
+        await called(street, server)
+
+
+def settings(url: str, telnyx: Telnyx) -> dict[str, str]:
+    """All three carriers, their REST interfaces at `url`."""
+    public_key = b64encode(telnyx.key.public_key().public_bytes_raw()).decode()
+    return {
+        "VOICEGW_HTTP__PUBLIC_URL": PUBLIC,
+        "VOICEGW_CARRIERS__TWILIO__ACCOUNT_SID": "AC1",
+        "VOICEGW_CARRIERS__TWILIO__AUTH_TOKEN": Twilio.token,
+        "VOICEGW_CARRIERS__TWILIO__API_URL": url,
+        "VOICEGW_CARRIERS__TWILIO__CALLER": "+4930",
+        "VOICEGW_OUTBOUND__ROUTES": '[{"prefix": "+", "way": "twilio"}]',
+        "VOICEGW_CARRIERS__TELNYX__API_KEY": "KEY1",
+        "VOICEGW_CARRIERS__TELNYX__PUBLIC_KEY": public_key,
+        "VOICEGW_CARRIERS__TELNYX__API_URL": url,
+        "VOICEGW_CARRIERS__PLIVO__AUTH_ID": "MA1",
+        "VOICEGW_CARRIERS__PLIVO__AUTH_TOKEN": Plivo.token,
+        "VOICEGW_CARRIERS__PLIVO__API_URL": url,
+    }
 
 
 def test_three_carriers_call_the_clinic(tmp_path: Path) -> None:
@@ -137,29 +184,18 @@ def test_three_carriers_call_the_clinic(tmp_path: Path) -> None:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         telnyx.stamp = int(time.time())
-        settings = {
-            "VOICEGW_HTTP__PUBLIC_URL": PUBLIC,
-            "VOICEGW_CARRIERS__TWILIO__ACCOUNT_SID": "AC1",
-            "VOICEGW_CARRIERS__TWILIO__AUTH_TOKEN": Twilio.token,
-            "VOICEGW_CARRIERS__TWILIO__API_URL": url,
-            "VOICEGW_CARRIERS__TELNYX__API_KEY": "KEY1",
-            "VOICEGW_CARRIERS__TELNYX__PUBLIC_KEY": b64encode(
-                telnyx.key.public_key().public_bytes_raw()
-            ).decode(),
-            "VOICEGW_CARRIERS__TELNYX__API_URL": url,
-            "VOICEGW_CARRIERS__PLIVO__AUTH_ID": "MA1",
-            "VOICEGW_CARRIERS__PLIVO__AUTH_TOKEN": Plivo.token,
-            "VOICEGW_CARRIERS__PLIVO__API_URL": url,
-        }
-        with serving(tmp_path, **settings) as server:
+        with serving(tmp_path, **settings(url, telnyx)) as server:
             await scene(server, rest, [Twilio(), telnyx, Plivo()])
             await asyncio.to_thread(server.settled)
-            calls = {call["carrier"]: call for call in await asyncio.to_thread(server.calls)}
+            seen = await asyncio.to_thread(server.calls)
+            calls = {call["carrier"]: call for call in seen if call["direction"] == "inbound"}
+            (placed,) = (call for call in seen if call["direction"] == "outbound")
+            assert placed["carrier"] == "twilio" and placed["cause"] == "normal" and placed["answered_at"]
             assert set(calls) == {"twilio", "telnyx", "plivo"}
-            for carrier, seen in calls.items():
-                shown = server.command("calls", "show", seen["id"], "--json")
+            for carrier, call in calls.items():
+                shown = server.command("calls", "show", call["id"], "--json")
                 assert '"what are your opening hours' in shown.stdout, (carrier, shown.stdout)
-                assert seen["cause"] == "normal" and seen["carrier_id"] == "call-1"
+                assert call["cause"] == "normal" and call["carrier_id"] == "call-1"
             assert server.metric('voicegw_carrier_door_total{carrier="twilio",kind="sockets_refused"}') == 3
             assert not server.logged("error"), server.stderr[-3000:]
         await runner.cleanup()
