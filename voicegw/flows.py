@@ -16,6 +16,7 @@ from voicegw import clock
 from voicegw.config import Config, Settings
 from voicegw.config.source import Path_, dotted
 from voicegw.errors import ConfigError, Problem
+from voicegw.extension import EXTENSION
 
 Conversation = Flow | AgentSpec
 """What answers a call: a flow, or an agent that a language model plays."""
@@ -33,6 +34,8 @@ def load_flows(config: Config, settings: Settings | None = None) -> dict[str, Co
         except FlowError as error:
             problems += [Problem(f"{p.file}:{p.line}", "", p.message) for p in error.problems]
             continue
+        if flow.name == EXTENSION:
+            problems.append(Problem(str(file), "flow", f"{EXTENSION!r} is the name of calls between phones"))
         if flow.name in flows:
             message = f"flow {flow.name!r} is already defined in {flows[flow.name].file}"
             problems.append(Problem(str(file), "flow", message))
