@@ -68,6 +68,21 @@ class Telephone:
         self.wire.send(bytes(message), self.port, UA_PORT)
 
 
+class Herald:
+    """An application that rings, speaks, and answers."""
+
+    def __init__(self) -> None:
+        self.ears: list[Ear] = []
+
+    async def __call__(self, call: IncomingCall) -> None:
+        assert isinstance(call, EarlyCall)
+        call.ring()
+        await asyncio.sleep(0.05)
+        self.ears.append(Ear(await call.early()))
+        await asyncio.sleep(0.15)
+        await call.answer()
+
+
 async def nothing_is_left(agent: UserAgent) -> None:
     await asyncio.sleep(100)
     assert agent.calls == 0 and not agent._running().dialogs and agent.counters.errors == 0
@@ -105,17 +120,8 @@ def test_leaving_a_call_that_comes_in(who: str, moment: float) -> None:
     async def test() -> None:
         wire = Wire()
         agent, caller = user_agent(wire), user_agent(wire, 5090)
-        ears: list[Ear] = []
-
-        async def herald(call: IncomingCall) -> None:
-            assert isinstance(call, EarlyCall)
-            call.ring()
-            await asyncio.sleep(0.05)
-            leg = await call.early()
-            ears.append(Ear(leg))
-            await asyncio.sleep(0.15)
-            await call.answer()
-
+        herald = Herald()
+        ears = herald.ears
         await agent.start(herald)
         await caller.start(Callee())
         task = asyncio.ensure_future(caller.place(OutboundCall(f"sip:bot@{HOST}:{UA_PORT}")))
@@ -129,7 +135,7 @@ def test_leaving_a_call_that_comes_in(who: str, moment: float) -> None:
         elif ears:
             await ears[0].leg.hangup(HangupCause.REJECTED)
         else:
-            return task.cancel() and None
+            task.cancel()
         await asyncio.wait([task])
         failed = task.cancelled() or isinstance(task.exception(), CallFailed)
         if not failed and who != "caller":
