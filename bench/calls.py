@@ -218,7 +218,7 @@ def run(
     rows = []
     for n, calls in enumerate(loads):
         with tempfile.TemporaryDirectory(prefix="voicegw-bench-") as name:
-            port = 15060 + 10 * n
+            port = 15260 + 10 * n
             server = Server(port, Path(name), cores[0], real=real, srtp=srtp)
             crowd = Crowd(("127.0.0.1", port), calls, plan, said, srtp=srtp)
             try:

@@ -97,6 +97,9 @@ def test_three_telephones_with_three_codecs_in_one_call(tmp_path: Path) -> None:
             boss.wait(3)
             post(server, f"{call_id}/barge", to="")
             caller.command("sndcode", "7")
+            assert agent.wait(3, "CALL_DTMF_START"), agent.events
+            agent.command("sndcode", "3")
+            assert caller.wait(3, "CALL_DTMF_START"), caller.events
             wait_until(lambda: ("supervisor", "barge") in parties(server, call_id), 5)
             caller.wait(4)
             caller.command("hangup")
