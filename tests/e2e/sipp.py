@@ -89,6 +89,12 @@ class Scenario:
         self._send(ANSWER.format(status=200, reason="OK").replace(";tag=[call_number]", ""))
         return self
 
+    def declines(self, method: str, status: int, limit_ms: int) -> "Scenario":
+        """The far end asks for something in the dialog, and does not get it."""
+        self._steps.append(f'<recv request="{method}" timeout="{limit_ms}"/>')
+        self._send(ANSWER.format(status=status, reason="Declined").replace(";tag=[call_number]", ""))
+        return self
+
     def refuse(self, status: int, reason: str, ring_ms: int = 0) -> "Scenario":
         """For one who is called: ring, refuse."""
         self._steps.append('<recv request="INVITE"/>')

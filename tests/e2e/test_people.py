@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.baresip import Baresip, baresip
 from tests.e2e.server import Server, events, serving, wait_until
+from tests.e2e.sipp import Scenario, sipp
 from tests.tools import need
 
 pytestmark = pytest.mark.real
@@ -119,6 +120,27 @@ def test_three_telephones_with_three_codecs_in_one_call(tmp_path: Path) -> None:
     ]
     (media,) = events(call, "media", final=True)
     assert media["received_mos"] > 4
+
+
+def test_a_caller_whose_side_refuses_to_refer_is_connected_here(tmp_path: Path) -> None:
+    """sipp answers the REFER with 603; the agent is called instead, and left when sipp hangs up."""
+    need("baresip", "sipp")
+    agent_folder = microphone(tmp_path / "agent", AGENT, "pcmu")
+    with baresip(agent_folder, "agent", answers=True) as agent:
+        (tmp_path / "desk.yaml").write_text(FLOW.format(agent=agent.uri))
+        with serving(tmp_path, **SETTINGS) as server:
+            scenario = Scenario("sam").call().declines("REFER", 603, 10_000).pause(2500).bye()
+            with sipp(tmp_path / "sipp", scenario, f"127.0.0.1:{server.sip_port}", "-m", "1") as caller:
+                assert agent.wait(15, "CALL_ESTABLISHED"), server.stderr[-3000:]
+                caller.finished(15)
+            assert agent.wait(5, "CALL_CLOSED")
+            server.settled()
+            call = server.call_from("sam")
+    assert [(e["name"], e["state"]) for e in events(call, "party")] == [
+        ("agent", "joined"),
+        ("agent", "left"),
+    ]
+    assert call["cause"] == "normal" and not events(call, "error")
 
 
 def test_the_caller_is_back_with_the_bot_when_nobody_is_there(tmp_path: Path) -> None:
