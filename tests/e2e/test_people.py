@@ -97,10 +97,9 @@ def test_three_telephones_with_three_codecs_in_one_call(tmp_path: Path) -> None:
             assert boss.wait(10, "CALL_ESTABLISHED"), server.stderr[-3000:]
             boss.wait(3)
             post(server, f"{call_id}/barge", to="")
-            caller.command("sndcode", "7")
-            assert agent.wait(3, "CALL_DTMF_START"), agent.events
-            agent.command("sndcode", "3")
-            assert caller.wait(3, "CALL_DTMF_START"), caller.events
+            for one, other in ((caller, agent), (agent, caller)):
+                one.command("sndcode", "7")
+                assert other.wait(3, "CALL_DTMF_START"), other.events
             wait_until(lambda: ("supervisor", "barge") in parties(server, call_id), 5)
             caller.wait(4)
             caller.command("hangup")
@@ -112,12 +111,8 @@ def test_three_telephones_with_three_codecs_in_one_call(tmp_path: Path) -> None:
     assert tones(agent.heard) == {CALLER, BOSS}
     assert tones(boss.heard) == {CALLER, AGENT}
     assert call["cause"] == "normal" and call["recording_state"] == "complete"
-    states = [(e["name"], e["state"], e.get("role")) for e in events(call, "party")]
-    assert states[:3] == [
-        ("agent", "joined", "agent"),
-        ("supervisor", "joined", "listen"),
-        ("supervisor", "joined", "barge"),
-    ]
+    joined = [e["role"] for e in events(call, "party", state="joined")]
+    assert joined == ["agent", "listen", "barge"]
     (media,) = events(call, "media", final=True)
     assert media["received_mos"] > 4
 
@@ -136,10 +131,7 @@ def test_a_caller_whose_side_refuses_to_refer_is_connected_here(tmp_path: Path) 
             assert agent.wait(5, "CALL_CLOSED")
             server.settled()
             call = server.call_from("sam")
-    assert [(e["name"], e["state"]) for e in events(call, "party")] == [
-        ("agent", "joined"),
-        ("agent", "left"),
-    ]
+    assert [e["state"] for e in events(call, "party", name="agent")] == ["joined", "left"]
     assert call["cause"] == "normal" and not events(call, "error")
 
 
