@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sip.errors import RemoteProtocolError
@@ -81,6 +81,7 @@ def test_what_cannot_be_a_call_is_refused_by_name(old: str, new: str, message: s
         parse_offer(OFFER.replace(old, new))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_offer_is_understood_or_refused(data: st.DataObject) -> None:
     text = OFFER
@@ -145,6 +146,7 @@ def test_a_stranger_is_refused_on_both_sides() -> None:
     assert client.srtp is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_rubbish_ends_a_handshake_or_is_ignored(data: bytes) -> None:
     ours = made()

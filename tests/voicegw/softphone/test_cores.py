@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voicegw.softphone.messages import (
@@ -58,6 +58,7 @@ def test_a_token_that_is_old_altered_or_of_another_server_is_refused() -> None:
             box.redeem(f"{body[:at]}{'A' if body[at] != 'A' else 'B'}{body[at + 1 :]}.{signature}", 101.0)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_no_token(text: str) -> None:
     with pytest.raises(BadToken):
@@ -131,6 +132,7 @@ def test_bad_messages_are_named(text: str, complaint: str) -> None:
         parse(text)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
