@@ -50,8 +50,8 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Sound from the caller, of any length. `chunk` counts where the carrier counts (from any number): what
-    comes late or twice is then left out, what is missing is counted."""
+    """Sound from the caller, of any length. `chunk` counts where the carrier counts, from any number: then
+    it is put in order, what comes twice is left out, and what is missing is counted."""
 
     payload: bytes
     chunk: int | None = None

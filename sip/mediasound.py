@@ -2,7 +2,8 @@
 
 SoundIn: sockets lose nothing, but they stall and then deliver everything at once. Sound is passed on as it
 comes, cut into packet times, a burst spread a little; what is more than 2 s behind is of no use to a
-conversation, so its oldest is dropped and counted. Where no sound comes (carriers that suppress silence),
+conversation, so its oldest is dropped and counted. Carriers that number their messages may mix them up: they
+are put in order. Where no sound comes (carriers that suppress silence),
 silence stands in, so that speech ends.
 
 SoundOut: frames of a tick travel together where the carrier allows it, and marks follow them.
@@ -22,6 +23,7 @@ LIMIT = 2000 // FRAME_MS  # frames that wait at most
 AT_ONCE = 5  # frames passed on in one packet time: 2 s that were late are caught up in 0.4 s
 PATIENCE = 5  # packet times without sound before silence stands in: stalls are shorter, mostly
 LONGEST_PATIENCE = 50  # 1 s; carriers that send in large pieces are waited for longer
+OVERTAKING = 2  # messages that may come before an earlier one: Telnyx promises no order
 EARLY_BYTES = 64_000  # sound before the start: 2 s of the widest encoding
 MARK_FRAMES = 10  # 200 ms: what was heard is known to a syllable, for 5 messages a second
 
@@ -38,6 +40,7 @@ class SoundIn:
         self._frames: deque[bytes] = deque(maxlen=LIMIT)
         self._rest = b""
         self._chunk: int | None = None  # number of the last
+        self._overtook: dict[int, bytes] = {}  # messages that came before one that is still missing
         self._pts = 0  # samples reported
         self._credit = AT_ONCE
         self._starved = 0  # packet times without sound
@@ -53,15 +56,20 @@ class SoundIn:
     def receive(self, audio: Audio) -> None:
         """Sound has come; `take` what is ready."""
         self.stats.received_received += 1
-        if audio.chunk is not None and not self._is_new(audio.chunk):
-            return
-        if self._decode is not None:
-            self._put(self._decode(audio.payload))
-        elif self._early_bytes + len(audio.payload) <= EARLY_BYTES:
-            self._early.append(audio.payload)
-            self._early_bytes += len(audio.payload)
+        chunk, last = audio.chunk, self._chunk
+        if chunk is None or last is None or chunk == last + 1:
+            self._chunk = chunk
+            self._accept(audio.payload)
+            if self._overtook:
+                self._catch_up()
+        elif chunk <= last:
+            self.stats.received_late += 1
         else:
-            self.stats.received_discarded += 1
+            self._overtook[chunk] = audio.payload
+            if len(self._overtook) > OVERTAKING:  # what is missing will not come
+                self.stats.received_lost += min(self._overtook) - last - 1
+                self._chunk = min(self._overtook) - 1
+                self._catch_up()
 
     def take(self) -> AudioFrame | None:
         """The next frame that may be passed on in this packet time."""
@@ -100,15 +108,20 @@ class SoundIn:
         self.stats.received_discarded += max(0, len(frames) + len(pieces) - LIMIT)
         frames.extend(pieces)
 
-    def _is_new(self, chunk: int) -> bool:
-        last = self._chunk
-        if last is not None:
-            if chunk <= last:
-                self.stats.received_late += 1
-                return False
-            self.stats.received_lost += chunk - last - 1
-        self._chunk = chunk
-        return True
+    def _catch_up(self) -> None:
+        """Accept messages that had overtaken others, as far as they are next."""
+        while self._chunk is not None and (payload := self._overtook.pop(self._chunk + 1, None)) is not None:
+            self._chunk += 1
+            self._accept(payload)
+
+    def _accept(self, payload: bytes) -> None:
+        if self._decode is not None:
+            self._put(self._decode(payload))
+        elif self._early_bytes + len(payload) <= EARLY_BYTES:
+            self._early.append(payload)
+            self._early_bytes += len(payload)
+        else:
+            self.stats.received_discarded += 1
 
 
 class SoundOut:

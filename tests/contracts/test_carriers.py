@@ -257,6 +257,29 @@ def test_a_pause_in_the_sound_is_filled_with_silence_so_that_speech_ends(case: C
 
 
 @every_carrier
+def test_messages_that_carry_numbers_are_put_in_order(case: CarrierCase) -> None:
+    core = case.core()
+    for message in case.start():
+        core.receive(message)
+    numbers = [e.chunk for e in core.receive(case.media(case.frame, 7)) if isinstance(e, Audio)]
+    if numbers != [7]:
+        pytest.skip("this carrier does not count")
+
+    async def scenario(s: Stream) -> None:
+        loud = {n: bytes([0x80 + n]) * len(case.frame) for n in range(1, 13)}
+        for n in (1, 3, 2, 2, 4, 6, 7, 8, 5, 9, 12, 10, 11):  # 5 comes too late
+            s.leg.receive(case.media(loud[n], n))
+            await asyncio.sleep(0.02)
+        decode, _ = coders(case.encoding)
+        order = [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12]
+        assert [f.pcm for f in s.sink.frames] == [decode(loud[n]) for n in order]
+        stats = s.leg.stats
+        assert (stats.received_late, stats.received_lost) == (2, 1)
+
+    play(case, scenario)
+
+
+@every_carrier
 def test_another_streams_sound_is_not_ours(case: CarrierCase) -> None:
     if not case.names_streams:
         pytest.skip("messages of this carrier name no stream")
