@@ -52,6 +52,7 @@ DRIVERS: dict[str, str] = {
 
 # `except Exception` stands in three kinds of places: the reply, the call, the process.
 BROAD_EXCEPTS: dict[str, str] = {
+    "media/tasks.py": "what a block raises is raised again outside of its task group, unwrapped",
     "dialog/agent/toolbox.py": "a tool may do anything: the model is told, and the conversation goes on",
     "dialog/llm/fallback.py": "what an engine raises in its task is raised in whoever waits for the answer",
     "sip/pjsua/calls.py": "an exception in a C++ callback keeps pjsip's objects alive: abort at exit",

@@ -64,14 +64,11 @@ class FallbackEars:
     async def _stream(self, format: AudioFormat, domain: Domain) -> AsyncIterator[SttStream]:
         async with task_scope() as start:
             stream = FallbackStream(self.members, self.config, (format, domain), start)
-            refused = await stream.open()
-            if refused is None:
-                try:
-                    yield stream
-                finally:
-                    await stream.close()
-        if refused is not None:  # out here, where no task group wraps it
-            raise refused
+            await stream.open()
+            try:
+                yield stream
+            finally:
+                await stream.close()
 
     def stats(self) -> FallbackStats:
         """Counters since the start."""
@@ -112,11 +109,12 @@ class FallbackStream:
         self._stack = AsyncExitStack()
         self._tried: list[Member[SpeechToText]] = []
 
-    async def open(self) -> ProviderError | None:
-        """Find the first who takes the call. Returns why nobody does."""
+    async def open(self) -> None:
+        """Find the first who takes the call. Raises ProviderError when nobody does."""
         error = await self._next(None)
         if error is not None:
             self._members.lost()
+            raise error
         self._tried = [self._member] if self._member is not None else []  # the others may be asked again
         return error
 

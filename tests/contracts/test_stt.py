@@ -16,6 +16,8 @@ from media.frames import AudioFormat, AudioFrame
 from media.stt import pocketsphinx, whisper
 from media.stt.base import SpeechToText, SttStream
 from tests.callers import caller, frames
+from tests.media.stt.hosted import HOSTED
+from tests.media.stt.services import serving
 
 pytestmark = pytest.mark.real
 
@@ -32,13 +34,21 @@ CONFIRM = Hints(phrases=("yes please", "no thank you"))
 DOMAIN = Domain("contract", "en-US", (ORDER, CONFIRM))
 BOOK, YES = caller("i want to book a table"), caller("yes please")
 
-engines = pytest.mark.parametrize("create", ENGINES.values(), ids=ENGINES.keys())
-Create = Callable[[], SpeechToText]
+NAMES = (*ENGINES, *HOSTED)
+engines = pytest.mark.parametrize("create", NAMES)
+Create = str
 
 
 def play(create: Create, script: Callable[[SpeechToText], Coroutine[Any, Any, None]]) -> None:
     async def main() -> None:
-        engine = create()
+        if create in ENGINES:
+            await one(ENGINES[create]())
+            return
+        async with serving() as service:
+            await one(HOSTED[create](service.url))
+            assert service.live == 0, "a closed engine leaves no connection"
+
+    async def one(engine: SpeechToText) -> None:
         try:
             async with asyncio.timeout(60):
                 await engine.prepare(DOMAIN)
