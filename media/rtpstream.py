@@ -97,9 +97,8 @@ class RtpReceiver:
         """Whether a datagram looks like audio or events of this call."""
         packet = parse(data)
         types = self._types
-        return packet is not None and (
-            packet[0] in types.audio or packet[0] in types.events or packet[0] in types.others
-        )
+        kinds = (types.audio, types.events, types.others, types.comfort_noise)  # a call may begin silent
+        return packet is not None and any(packet[0] in kind for kind in kinds)
 
     def expect(self, types: ReceiveTypes) -> None:
         """Other payload types for the same codec, from now on."""

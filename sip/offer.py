@@ -20,7 +20,7 @@ from sip.sdp import (
 )
 
 FIRST_DYNAMIC = 96  # RFC 3551, section 3: 96-127 are free to use
-COMFORT_NOISE = 13  # RFC 3389, for codecs with a clock of 8 kHz
+NOISE = RtpMap(13, "CN", 8000)  # RFC 3389, for codecs with this clock
 DTMF_TYPE = 101  # what the whole trade uses; also a hint to peers that look at no rtpmap
 EVENTS = "0-15"  # RFC 4733: 0-9, *, #, A-D
 PTIMES = range(10, 121)  # ms; what lies outside is treated as not said
@@ -66,6 +66,8 @@ class OfferAnswer:
         self._local = SessionDescription(host, session_id, 0)
         self._offered: SessionDescription | None = None
         self._wanted = MediaDirection.SENDRECV
+        self.comfort_noise = False
+        """We send it in place of silence, to far ends that take it; set before the first description."""
         self.encryption = Sdes()
         self.agreement: MediaAgreement | None = None
 
@@ -93,6 +95,8 @@ class OfferAnswer:
         free = (t for t in range(DTMF_TYPE, 128) if t not in types)
         events = [RtpMap(next(free), "telephone-event", clock) for clock in clocks]
         protocol, keys = self.encryption.offer()
+        if self.comfort_noise and any(m.clock == NOISE.clock for m in maps):
+            maps.append(NOISE)
         media = self._section(maps, events, 20, direction)
         media = replace(media, protocol=protocol, attributes=(*keys, *media.attributes))
         self._offered = self._describe((media,))
@@ -128,6 +132,8 @@ class OfferAnswer:
         keys, srtp = self.encryption.answer(theirs)
         agreement = self._encrypted(agreement, srtp)
         maps = [_map(agreement.codec, agreement.send_type)]
+        if self.comfort_noise and agreement.comfort_noise and agreement.codec.clock == NOISE.clock:
+            maps.append(NOISE)
         events = []
         if agreement.dtmf_send_type is not None:
             events = [RtpMap(agreement.dtmf_send_type, "telephone-event", agreement.dtmf_clock)]
@@ -220,7 +226,7 @@ class OfferAnswer:
             ptime_ms=_ptime(theirs),
             direction=_direction(theirs, wanted),
             comfort_noise_types=frozenset({13} | {m.payload_type for m in maps if m.name.upper() == "CN"}),
-            comfort_noise=any(m.payload_type == COMFORT_NOISE for m in maps),
+            comfort_noise=any(m.payload_type == NOISE.payload_type for m in maps),
             others=self._others(own_maps, codec),
             rtcp_port=_rtcp_port(theirs),
             rtcp_mux="rtcp-mux" in theirs.attributes,

@@ -77,6 +77,7 @@ class RtpLeg:
         self._socket = RtpSocket(media, self._latch, self.stats, self._packet, self._report, host)
         self.port = self._socket.port
         self._sdp = OfferAnswer(host, self.port, codecs or media.codecs, RANDOM.getrandbits(31))
+        self._sdp.comfort_noise = media.config.dtx
         # 15 bits of sequence: RFC 3711, 3.3.1, so that a loss at the start hides no wrap-around.
         self._source = RtpSource(RANDOM.getrandbits(32), RANDOM.getrandbits(15), RANDOM.getrandbits(32))
         self._reports = Reports(self._source, self.stats, self._socket.send_report)

@@ -145,3 +145,25 @@ def test_comfort_noise_and_reports_keep_a_silent_call_alive() -> None:
         assert sink.closed == [HangupCause.MEDIA_TIMEOUT]
 
     with_phone(scene, inactivity_s=2.0, quiet_s=30.0)
+
+
+def test_two_legs_that_agree_on_it_send_comfort_noise_instead_of_silence() -> None:
+    async def talk() -> None:
+        async with Call(dtx=True) as call:
+            assert (
+                call.near.agreement is not None and not call.near.agreement.comfort_noise
+            )  # the other has none
+        one, other = leg(media(dtx=True)), leg(media(dtx=True))
+        one.accept(other.answer(one.offer()))
+        sink, listener = FakeSink(one, talks=False), FakeSink(other, talks=False)
+        one.start(sink), other.start(listener)
+        await asyncio.sleep(5)
+        assert 4 <= one.stats.sent.packets <= 7
+        assert other.stats.received.noise > 200 and listener.closed == []
+        sink.talks = True
+        await asyncio.sleep(1)
+        assert listener.loud(20) == 20 and other.stats.received.lost == 0
+        await one.hangup(HangupCause.NORMAL)
+        await other.hangup(HangupCause.NORMAL)
+
+    run(talk())
