@@ -90,6 +90,7 @@ class Domain:
     name: str
     language: str = "en"  # BCP 47
     hints: tuple[Hints, ...] = ()
+    others: tuple[str, ...] = ()  # further languages to which the conversation may change
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class Say:
     """Speak. Only what was heard of it reaches the history."""
 
     text: str
+    language: str = ""  # BCP 47; "": the conversation's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ class NoteName(StrEnum):
     SLOT = "slot"  # name, value
     INTENT = "intent"  # name, confidence
     NO_MATCH = "no_match"  # text
+    LANGUAGE = "language"  # code: spoken from now on
     LLM = "llm"  # model, first_token_ms, took_ms, prompt, completion, cached (tokens): a request to a model
     SWITCHED = "switched"  # kind (llm, stt, tts), failed, to, reason: one engine gave way to another
     TOOL = "tool"  # name, arguments, result, ok, took_ms: a tool that a model called

@@ -1,6 +1,7 @@
 """How a call behaves, and what it hears and speaks with."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -74,3 +75,4 @@ class Engines:
     dialler: "Dialler | None" = None  # what calls others; None: nobody can be called
     eot: EndOfTurn | None = None  # estimates the end of a turn; None: silence alone decides
     denoiser: Denoiser | None = None  # this call's own
+    voices: Mapping[str, TextToSpeech] = field(default_factory=dict)  # for languages other than its own

@@ -20,6 +20,7 @@ from media.errors import ProviderError
 from media.frames import AudioFrame
 from media.leg import CallLeg
 from media.report import CallReport
+from media.stt.polyglot import Multilingual
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,8 @@ class Hearing:
         self._ears.cancel()
 
     def expect(self, hints: Hints, language: str) -> None:
-        """What he will probably say, from the next utterance on."""
+        """What he will probably say, from the next utterance on, and in which language."""
+        if isinstance(self._ears, Multilingual):
+            self._ears.speak(language)
         self._ears.expect(hints)
         self._eot.expect(hints, language)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 
 from dialog.sentences import split
 from dialog.types import Act, Hangup, Listen, Note, NoteName, Say, SendDtmf, Transfer
-from media.callconfig import SessionConfig
+from media.callconfig import Engines, SessionConfig
 from media.playout import Playout
 from media.resample import Resampler
 from media.tts.base import TextToSpeech
@@ -58,13 +58,14 @@ class Speaker:
     def __init__(
         self,
         playout: Playout,
-        voice: TextToSpeech,
+        engines: Engines,
         config: SessionConfig,
         on_act: Callable[[Act], None],
         on_error: Callable[[Exception], None],
     ) -> None:
         """`on_act` takes every act at the moment it takes effect, `on_error` what made a reply fail."""
-        self._playout, self._voice, self._config = playout, voice, config
+        self._playout, self._config = playout, config
+        self._voice, self._voices = engines.voice, engines.voices
         self._on_act, self._on_error = on_act, on_error
         self._failures = 0  # in a row
         self._clock = asyncio.get_running_loop().time
@@ -117,10 +118,11 @@ class Speaker:
 
     async def _do(self, utterance: int, act: Act, milestones: Milestones) -> None:
         match act:
-            case Say(text):
+            case Say(text, language):
                 self._on_act(act)
+                voice = self._voices.get(language, self._voice)
                 for sentence in split(text):
-                    await self._say(utterance, sentence, milestones)
+                    await self._say(utterance, sentence, voice, milestones)
             case Listen() | Note():
                 self._on_act(act)
             case Transfer() | Hangup() | SendDtmf():
@@ -128,12 +130,12 @@ class Speaker:
                 await self._until_left(0)
                 self._on_act(act)
 
-    async def _say(self, utterance: int, text: str, milestones: Milestones) -> None:
+    async def _say(self, utterance: int, text: str, voice: TextToSpeech, milestones: Milestones) -> None:
         await self._until_left(AHEAD_MS)
-        rate, scale = self._playout.format.rate, self._playout.format.rate / self._voice.rate
-        resampler = Resampler(self._voice.rate, rate)
+        rate, scale = self._playout.format.rate, self._playout.format.rate / voice.rate
+        resampler = Resampler(voice.rate, rate)
         self._playout.piece(utterance, text if text[-1:].isspace() else text + " ")
-        async with aclosing(self._voice.synthesize(text)) as speech:
+        async with aclosing(voice.synthesize(text)) as speech:
             async for chunk in speech:
                 if chunk.switched is not None:
                     self._on_act(Note(NoteName.SWITCHED, {"kind": "tts", **asdict(chunk.switched)}))

@@ -78,8 +78,9 @@ class CallReport:
     def act(self, act: Act) -> None:
         """What the dialog decided, at the moment it takes effect."""
         match act:
-            case Say(text):
-                self._event("act", kind="say", text=text)
+            case Say(text, language):
+                other = {"language": language} if language else {}
+                self._event("act", kind="say", text=text, **other)
             case Listen(hints, policy, language):
                 turn = _changes(policy or self._policy, self._policy)
                 what = {"phrases": len(hints.phrases), "open": hints.open, "language": language}

@@ -90,7 +90,7 @@ class CallSession:
         self._playout = Playout(leg.format, leg.lead_ms)
         new_company = partial(Company, leg, observer, tap, self._rest)
         self.board = Switchboard(leg, engines, config.transfer, self._report, new_company)
-        self._speaker = Speaker(self._playout, engines.voice, config, self._on_act, self._reply_failed)
+        self._speaker = Speaker(self._playout, engines, config, self._on_act, self._reply_failed)
         self._events: asyncio.Queue[Happening] = asyncio.Queue()
         self._reply: asyncio.Task[None] | None = None
         self._reply_number = 0

@@ -88,6 +88,7 @@ class App:
         self.switch: Switch | None = None
         self.dialer: Dialer
         self._dialler = LiveDialler()  # for calls in progress
+        self._voices: dict[str, TextToSpeech] = {}  # for other languages
         self.carriers: Carriers
         self.http: HttpServer
 
@@ -137,7 +138,7 @@ class App:
         health = Health(lambda: len(self.calls.live), lambda: self.calls.draining)
         keeper = await self._keeper(data)
         voice = MeasuredVoice(await self._voice(health), self.metrics)
-        ears = await self._ears()
+        ears = engines.ears(config)
         agents = await self._agents(health)
         router = Router(config.routing, self._flows, phones_of(config.sip))
         if config.freeswitch.enabled:
@@ -147,7 +148,7 @@ class App:
             router,
             {EXTENSION: ExtensionDialog}
             | {name: self._dialog(flow, agents) for name, flow in self._flows.items()},
-            ears,
+            await self._ears(ears),
             voice,
             maker("vad", config.vad),
             session := replace(config.session, policy=config.turn),
@@ -157,6 +158,7 @@ class App:
             self._end_of_turn(),
             None if config.denoise is None else maker("denoise", config.denoise),
             config.outbound.amd,
+            self._voices,
         )
         self.calls = CallManager(parts, config.limits, keeper, self.metrics)
         watch_keeper(keeper, self.metrics, health)
@@ -175,7 +177,7 @@ class App:
             self._stack.enter_context(watch.watching())
 
     def _end_of_turn(self) -> EndOfTurn:
-        estimate: EndOfTurn = maker("eot", self._config.eot)()
+        estimate = engines.end_of_turn(self._config)
         self._stack.push_async_callback(estimate.close)
         return estimate
 
@@ -192,19 +194,26 @@ class App:
         watch_engine("tts", made, self.metrics, health)
         voice = RecordedVoice(made)
         self._stack.push_async_callback(voice.close)
+        others = {code for flow in self._flows.values() for code in domain_of(flow, self._config).others}
+        for code, other in engines.voices(self._config, made, sorted(others)).items():
+            self._voices[code] = MeasuredVoice(other, self.metrics)
+            self._stack.push_async_callback(other.close)
         session = self._config.session
         await voice.record((session.fallback_phrase, session.goodbye_phrase))
         return voice
 
-    async def _ears(self) -> SpeechToText:
-        ears = engines.ears(self._config)
+    async def _ears(self, ears: SpeechToText) -> SpeechToText:
+        """Ready for every flow, in all its languages."""
+        domains = {name: domain_of(flow, self._config) for name, flow in self._flows.items()}
+        if any(domain.others for domain in domains.values()):
+            ears = engines.polyglot_ears(self._config, ears)
         self._stack.push_async_callback(ears.close)
-        for flow in self._flows.values():
+        for flow, domain in domains.items():
             try:
-                await ears.prepare(domain_of(flow, self._config))
+                await ears.prepare(domain)
             except ProviderError as error:
                 name = self._config.stt.engine
-                raise StartError(f"stt engine {name!r} cannot prepare flow {flow.name!r}: {error}") from error
+                raise StartError(f"stt engine {name!r} cannot prepare flow {flow!r}: {error}") from error
         return ears
 
     async def _agents(self, health: Health) -> AgentParts | None:

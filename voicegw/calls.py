@@ -66,11 +66,12 @@ class CallParts:
     eot: EndOfTurn | None = None
     new_denoiser: Callable[[], Denoiser] | None = None
     amd: AmdConfig = AmdConfig()
+    voices: Mapping[str, TextToSpeech] = field(default_factory=dict)  # by language, beside `voice`
 
     def engines(self, ears: SttStream) -> Engines:
         """What one call hears and speaks with."""
         denoiser = None if self.new_denoiser is None else self.new_denoiser()
-        return Engines(self.new_vad(), ears, self.voice, self.dialler, self.eot, denoiser)
+        return Engines(self.new_vad(), ears, self.voice, self.dialler, self.eot, denoiser, self.voices)
 
 
 @dataclass(frozen=True, slots=True)

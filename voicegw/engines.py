@@ -11,12 +11,14 @@ from dialog.agent.toolbox import Toolbox
 from dialog.errors import DialogError
 from dialog.llm.base import LanguageModel, LlmError, LlmRequest, Message, Role
 from dialog.llm.fallback import FallbackModel
+from media.eot.base import EndOfTurn
 from media.errors import ProviderError
 from media.fallback.ears import FallbackEars
 from media.fallback.voice import FallbackVoice
 from media.providers import Kind, load
 from media.stt.base import SpeechToText
-from media.tts.base import TextToSpeech
+from media.stt.polyglot import PolyglotEars
+from media.tts.base import Multilingual, TextToSpeech
 from voicegw import clock
 from voicegw.config import Config
 from voicegw.config.model import Engine
@@ -57,6 +59,40 @@ def ears(config: Config) -> SpeechToText:
     """The recogniser, or several in order. Raises StartError."""
     made = _all("stt", config.stt, config)
     return made[0][1] if len(made) == 1 else FallbackEars(made, config.fallback.stt)
+
+
+def end_of_turn(config: Config) -> EndOfTurn:
+    """The estimate of the end of turns. Raises StartError."""
+    made: EndOfTurn = _all("eot", config.eot, config)[0][1]
+    return made
+
+
+def polyglot_ears(config: Config, main: SpeechToText) -> SpeechToText:
+    """The recogniser, and those for languages that it does not hear. Raises StartError."""
+    others = {code: _all("stt", engine, config)[0][1] for code, engine in config.stt_by_language.items()}
+    return PolyglotEars(main, others)
+
+
+def voices(config: Config, main: TextToSpeech, languages: Iterable[str]) -> dict[str, TextToSpeech]:
+    """A voice for each language. Raises StartError where there is none."""
+    made: dict[str, TextToSpeech] = {}
+    for code in languages:
+        engine = config.tts_by_language.get(code)
+        if engine is not None:
+            made[code] = _all("tts", engine, config)[0][1]
+        elif isinstance(main, Multilingual):
+            try:
+                made[code] = main.in_language(code)
+            except ProviderError as error:
+                raise StartError(f"no voice for language {code!r}: {error}; {_name_one(code)}") from error
+        else:
+            why = f"tts engine {config.tts.engine!r} has one voice"
+            raise StartError(f"no voice for language {code!r}: {why}; {_name_one(code)}")
+    return made
+
+
+def _name_one(code: str) -> str:
+    return f"name one by tts_by_language.{code}"
 
 
 def _all(kind: Kind, engine: Engine, config: Config) -> list[tuple[str, Any]]:

@@ -19,7 +19,7 @@ from dialog.flow.values import Value
 from dialog.flow.walk import Walk
 from dialog.history import History
 from dialog.turn import Interrupt, TurnPolicy
-from dialog.types import Act, AnsweredBy, DialogInput, Domain, Hangup, UserTurn
+from dialog.types import Act, AnsweredBy, DialogInput, Domain, Hangup, Listen, UserTurn
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class FlowEngine:
         self._state = State(flow.start, dict(self._initial))
         self._before = self._state.snapshot()
         self._restored = False  # `greet` then goes on instead of beginning
-        self._domain = Domain(flow.name, flow.language, self._ears.all_hints)
+        self._domain = Domain(flow.name, flow.language, self._ears.all_hints, flow.others)
 
     @property
     def domain(self) -> Domain:
@@ -122,9 +122,10 @@ class FlowEngine:
         where, failures = self._state.node, self._before.failures + 1
         log.error("flow failed", extra={"flow": self.flow.name, "node": where, "pii_error": str(error)})
         self._state = replace(self._before.snapshot(), failures=failures)
-        plan = Plan()
+        plan, language = Plan(), self._state.language
+        plan.language = language
         plan.note("flow_error", node=where, error=str(error))
-        plan.say(self.flow.texts.fallback.render({}, self._clock()))
+        plan.say(self.flow.texts.fallback.render({}, self._clock(), language))
         if failures >= MAX_FAILURES or not self._state.question:
             plan.end = Hangup("flow_error")
         else:
@@ -137,5 +138,5 @@ class FlowEngine:
         if isinstance(plan.end, Hangup) and plan.end.reason in _FINAL:
             policy = replace(policy, interrupt=Interrupt.NEVER)
         hints = self._ears.hints(node, confirming=confirming)
-        plan.language = self.flow.language
-        return plan.acts(hints, policy, lambda said: self._ears.policy(self._policy, said))
+        ears = Listen(hints, policy, self._state.language or self.flow.language)
+        return plan.acts(ears, lambda said: self._ears.policy(self._policy, said))

@@ -7,10 +7,11 @@ globals: {...}                   goto: help
 texts: {...}
 """
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from ruamel.yaml.nodes import Node, ScalarNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from dialog.errors import FlowError, Problem
 from dialog.flow import model
@@ -86,6 +87,8 @@ class _Loader:
         for name in ("flow", "start", "nodes"):
             if name not in found:
                 source.error(root, f"the flow needs {name}")
+        language = source.text(found["language"], "language") if "language" in found else None
+        scope.language = language or "en"
         scope.node_ids = tuple(source.key_lines(found["nodes"])) if "nodes" in found else ()
         variables = self._variables(found)
         scope.variables = frozenset(variables)
@@ -96,7 +99,7 @@ class _Loader:
             start=scope.target(found["start"], "start", back=False) if "start" in found else "",
             nodes=MappingProxyType(nodes),
             texts=self._texts(found.get("texts")),
-            language=(source.text(found["language"], "language") if "language" in found else None) or "en",
+            language=scope.language,
             globals=self._globals(found.get("globals")),
             variables=MappingProxyType(variables),
             slots=frozenset(scope.slots),
@@ -105,7 +108,7 @@ class _Loader:
             answered_by=MappingProxyType(self._answered_by(found)),
         )
         scope.check_names()
-        return flow
+        return replace(flow, others=tuple(sorted(scope.languages)))
 
     def _read_nodes(self, found: dict[str, Node]) -> dict[str, model.Node]:
         if "nodes" not in found:
@@ -171,7 +174,7 @@ class _Loader:
 
     def _global(self, id: str, line: int, node: Node) -> Global:
         source, what = self._source, f'global "{id}"'
-        found = source.mapping(node, what, ("phrases", "key", "goto", "repeat", "clear"))
+        found = source.mapping(node, what, ("phrases", "key", "goto", "repeat", "clear", "language"))
         repeat = source.flag(found["repeat"], "repeat") if "repeat" in found else False
         if ("goto" in found) == bool(repeat):
             source.error(line, f"{what} needs either goto or repeat: true")
@@ -183,5 +186,6 @@ class _Loader:
             goto=self._scope.target(found["goto"], "goto", back=False) if "goto" in found else None,
             phrases=self._nodes.phrases(found, "phrases"),
             key=self._nodes.key(found["key"]) if "key" in found else "",
+            language=self._scope.language_of(node) if isinstance(node, MappingNode) else None,
             clear=bool("clear" in found and source.flag(found["clear"], "clear")),
         )

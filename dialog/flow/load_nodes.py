@@ -1,6 +1,7 @@
 """Reading the nodes of a flow file. A node is of the kind whose key it has: say, ask, menu, ..."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ruamel.yaml.nodes import MappingNode, Node
@@ -47,7 +48,7 @@ class NodeReader:
         if "say" in kinds and {"transfer", "hangup"} & set(kinds):
             kinds.remove("say")  # the words before a transfer or hang-up
         if len(kinds) == 1:
-            return self._readers[kinds[0]](id, line, node)
+            return replace(self._readers[kinds[0]](id, line, node), language=self._scope.language_of(node))
         if kinds:
             self._source.error(line, f'node "{id}" is both {kinds[0]} and {kinds[1]}')
         else:
@@ -56,7 +57,7 @@ class NodeReader:
         return None
 
     def _fields(self, id: str, line: int, node: Node, names: tuple[str, ...], needed: tuple[str, ...]) -> Any:
-        found = self._source.mapping(node, f'node "{id}"', names)
+        found = self._source.mapping(node, f'node "{id}"', (*names, "language"))
         for name in needed:
             if name not in found:
                 self._source.error(line, f'node "{id}" needs {name}')

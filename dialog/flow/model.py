@@ -25,6 +25,7 @@ class BaseNode:
     id: str
     line: int  # in the flow file
     turn: Mapping[str, object] = field(default_factory=dict)  # TurnPolicy fields for this node
+    language: str | None = None  # spoken from here on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +143,7 @@ class Global:
     phrases: tuple[str, ...] = ()
     key: str = ""
     clear: bool = False  # forget all slots on the way
+    language: str | None = None  # spoken from then on
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ class Flow:
     nodes: Mapping[str, Node]
     texts: Texts
     language: str = "en"  # BCP 47
+    others: tuple[str, ...] = ()  # further languages that it can change to
     globals: tuple[Global, ...] = ()
     variables: Mapping[str, Value] = field(default_factory=dict)
     slots: frozenset[str] = frozenset()  # every slot that some node fills

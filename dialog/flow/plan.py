@@ -7,11 +7,11 @@ a Listen of its own, with the same hints.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dialog.flow.model import Node
 from dialog.turn import TurnPolicy
-from dialog.types import Act, Hangup, Hints, Listen, Note, Say, Transfer
+from dialog.types import Act, Hangup, Listen, Note, Say, Transfer
 
 
 @dataclass(slots=True)
@@ -19,29 +19,29 @@ class Plan:
     """The acts of one turn, while they are being decided."""
 
     notes: list[Note] = field(default_factory=list)
-    speech: list[tuple[str, Node | None]] = field(default_factory=list)  # node: has a policy of its own
+    speech: list[tuple[str, Node | None, str]] = field(default_factory=list)  # node: has a policy of its own
     end: Transfer | Hangup | None = None
-    language: str = "en"
+    language: str = ""  # in which is spoken now; "": the flow's own
 
     def note(self, name: str, /, **data: object) -> None:
         self.notes.append(Note(name, data))
 
     def say(self, text: str, node: Node | None = None) -> None:
         if text:
-            self.speech.append((text, node if node is not None and node.turn else None))
+            self.speech.append((text, node if node is not None and node.turn else None, self.language))
 
-    def acts(self, hints: Hints, policy: TurnPolicy, policy_of: Callable[[Node], TurnPolicy]) -> list[Act]:
-        """Everything, with the ears for where the turn ends."""
+    def acts(self, ears: Listen, policy_of: Callable[[Node], TurnPolicy]) -> list[Act]:
+        """Everything; `ears` are those for where the turn ends."""
         acts: list[Act] = [*self.notes]
         current: TurnPolicy | None = None
-        for text, node in self.speech:
-            wanted = policy if node is None else policy_of(node)
+        for text, node, language in self.speech:
+            wanted = ears.policy if node is None else policy_of(node)
             if wanted != current:
-                acts.append(Listen(hints, wanted, self.language))
+                acts.append(replace(ears, policy=wanted))
                 current = wanted
-            acts.append(Say(text))
-        if current != policy:
-            acts.append(Listen(hints, policy, self.language))
+            acts.append(Say(text, language))
+        if current != ears.policy:
+            acts.append(ears)
         if self.end is not None:
             acts.append(self.end)
         return acts

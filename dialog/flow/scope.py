@@ -4,12 +4,13 @@ Names of slots are checked at the end, when every node that fills one has been s
 """
 
 import keyword
+import re
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ruamel.yaml.nodes import Node
+from ruamel.yaml.nodes import MappingNode, Node
 
 from dialog.errors import ExpressionError
 from dialog.flow.expr import CLOCKS, CONSTANTS, FUNCTIONS, Expression, UnknownFunction, compile_expression
@@ -21,6 +22,7 @@ from dialog.turn import Interrupt, TurnPolicy
 
 NODE_KINDS = ("say", "ask", "menu", "branch", "set", "transfer", "hangup", "note")
 RESERVED = frozenset({*CLOCKS, *CONSTANTS, "question", "help"})
+_CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _POLICY_TYPES = typing.get_type_hints(TurnPolicy)
 
 
@@ -32,6 +34,8 @@ class Scope:
     node_ids: tuple[str, ...] = ()
     variables: frozenset[str] = frozenset()
     slots: set[str] = field(default_factory=set)  # grows while nodes are read
+    language: str = "en"  # the flow's own
+    languages: set[str] = field(default_factory=set)  # others that it speaks; grows, too
     _reads: list[tuple[int, frozenset[str]]] = field(default_factory=list)
 
     def target(self, node: Node, what: str, *, back: bool = True) -> str:
@@ -44,7 +48,9 @@ class Scope:
         return ""
 
     def template(self, node: Node, what: str, extra: Iterable[str] = ()) -> Template:
-        """A text with slots; `extra` are names that only this text knows."""
+        """A text with slots, or a mapping from languages to such; `extra` are names that only it knows."""
+        if isinstance(node, MappingNode):
+            return self._translated(node, what, tuple(extra))
         text = self.source.text(node, what)
         try:
             template = compile_template(text or "?")
@@ -59,9 +65,40 @@ class Scope:
             return template
         return compile_template("?")
 
+    def _translated(self, node: MappingNode, what: str, extra: tuple[str, ...]) -> Template:
+        """The flow's own language comes first; the others are put beside it."""
+        lines = self.source.key_lines(node)
+        texts = {
+            code: self.template(n, f"{what}: {code}", extra)
+            for code, n in self.source.mapping(node, what).items()
+        }
+        own = texts.pop(self.language, None)
+        if own is None:
+            self.source.error(node, f'{what} has no text in "{self.language}", the language of the flow')
+            return compile_template("?")
+        for code in texts:
+            self.speaks(code, lines[code])
+        return replace(own, others=tuple(texts.items()))
+
+    def language_of(self, node: MappingNode) -> str | None:
+        """What stands under `language`; it is noted as one that the flow speaks."""
+        found = next((value for key, value in node.value if key.value == "language"), None)
+        code = None if found is None else self.source.text(found, "language")
+        if code is not None and found is not None:
+            self.speaks(code, self.source.line(found))
+        return code
+
+    def speaks(self, code: str, line: int) -> None:
+        """The flow has something in this language."""
+        if not _CODE.fullmatch(code):
+            self.source.error(line, f'"{code}" is no language; write a code such as de or en-GB')
+        elif code != self.language:
+            self.languages.add(code)
+
     def templates(self, node: Node, what: str, extra: Iterable[str] = ()) -> tuple[Template, ...]:
         names = tuple(extra)
-        return tuple(self.template(item, what, names) for item in self.source.items(node, what))
+        items = [node] if isinstance(node, MappingNode) else self.source.items(node, what)
+        return tuple(self.template(item, what, names) for item in items)
 
     def expression(self, node: Node, what: str) -> Expression:
         """An expression; YAML's own numbers and true/false are expressions too."""

@@ -20,6 +20,7 @@ class State:
     back: str = ""  # the question to return to
     question: str = ""  # as it was last asked, for "say that again"
     failures: int = 0  # turns in a row in which the flow itself failed
+    language: str = ""  # other than the flow's own
 
     def snapshot(self) -> "State":
         return replace(self, slots=dict(self.slots))
@@ -41,11 +42,12 @@ def load_state(flow: Flow, data: Mapping[str, object]) -> State:
     if node not in flow.nodes or (back and back not in flow.nodes) or not isinstance(slots, Mapping):
         raise FlowRunError(f"the state stands at {node!r}, which the flow {flow.name!r} does not have")
     counts = [v for name in ("attempts", "failures") if isinstance(v := data[name], int)]
-    if len(counts) != 2 or not isinstance(data["question"], str):
+    if len(counts) != 2 or not isinstance(data["question"], str) or not isinstance(data["language"], str):
         raise FlowRunError(f"the state of the flow {flow.name!r} is damaged")
     try:
         values = {str(name): from_json(value) for name, value in slots.items()}
         pending = from_json(data["pending"])
     except ValueError as error:
         raise FlowRunError(f"the state of the flow {flow.name!r} is damaged: {error}") from None
-    return State(str(node), values, counts[0], pending, str(back), data["question"], counts[1])
+    texts = data["question"], data["language"]
+    return State(str(node), values, counts[0], pending, str(back), texts[0], counts[1], texts[1])

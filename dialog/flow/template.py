@@ -37,14 +37,20 @@ class Template:
 
     source: str
     parts: tuple[str | _Slot, ...]
+    others: tuple[tuple[str, "Template"], ...] = ()  # the same in other languages
 
     @property
     def names(self) -> frozenset[str]:
         """Slots and variables that the text reads."""
-        return frozenset().union(*(p.expression.names for p in self.parts if isinstance(p, _Slot)))
+        own = (p.expression.names for p in self.parts if isinstance(p, _Slot))
+        return frozenset().union(*own, *(template.names for _, template in self.others))
 
-    def render(self, values: Mapping[str, Value], now: datetime) -> str:
-        """The text to speak. Raises ExpressionError if a value does not fit its format."""
+    def render(self, values: Mapping[str, Value], now: datetime, language: str = "") -> str:
+        """The text to speak; in the flow's own language where there is no other for `language`. Raises
+        ExpressionError if a value does not fit its format."""
+        for code, template in self.others:
+            if code == language:
+                return template.render(values, now)
         return "".join(p if isinstance(p, str) else _render(p, values, now) for p in self.parts).strip()
 
 

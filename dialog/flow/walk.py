@@ -24,6 +24,7 @@ from dialog.flow.plan import Plan
 from dialog.flow.state import State
 from dialog.flow.template import Template
 from dialog.flow.values import Value
+from dialog.nlu.language import identify
 from dialog.types import (
     Answered,
     AnsweredBy,
@@ -49,6 +50,7 @@ class Walk:
         self.plan = Plan()
         self._flow, self._ears, self._state, self._now = flow, ears, state, now
         self._initial = initial
+        self.plan.language = state.language
 
     @property
     def _node(self) -> Node:
@@ -122,6 +124,9 @@ class Walk:
     def _global(self, choice: Global) -> None:
         if choice.clear:
             self._state.slots = dict(self._initial)
+        if choice.language is not None and self._speak(choice.language) and choice.goto is None:
+            self._ask_again()
+            return
         if choice.goto is not None:
             self._leave(choice.goto)
         elif isinstance(self._node, Ask | Menu):
@@ -130,6 +135,10 @@ class Walk:
             self.go(self._state.node)
 
     def _not_understood(self, turn: UserTurn) -> None:
+        code = identify(turn.text, (self._flow.language, *self._flow.others)) if self._flow.others else None
+        if code is not None and self._speak(code):
+            self._ask_again()  # who is asked in the wrong language does not answer the question
+            return
         self.plan.note(NoteName.NO_MATCH, text=turn.text)
         node = self._node
         if not isinstance(node, Ask | Menu):
@@ -194,6 +203,8 @@ class Walk:
             id = self._resolve(target)
             node = self._flow.nodes[id]
             self.plan.note(NoteName.NODE, id=id)
+            if node.language is not None:
+                self._speak(node.language)
             following = self._run(node)
             if following is None:
                 self._state.node = id
@@ -254,6 +265,25 @@ class Walk:
 
     # Words
 
+    def _speak(self, code: str) -> bool:
+        """Speak and listen in this language from now on. False: that is so already."""
+        language = "" if code == self._flow.language else code
+        if language == self._state.language:
+            return False
+        self._state.language = self.plan.language = language
+        self.plan.note(NoteName.LANGUAGE, code=code)
+        return True
+
+    def _ask_again(self) -> None:
+        """The question, or the read-back, in the language that is spoken now."""
+        node = self._node
+        if isinstance(node, Ask) and self._state.pending is not None:
+            self._ask(self._text(node.confirm, {node.slot: self._state.pending}))
+        elif isinstance(node, Ask | Menu):
+            self._ask(self._text(node.question))
+        else:
+            self.go(self._state.node)
+
     def _ask(self, question: str) -> None:
         self._state.question = question
         self.plan.say(question)
@@ -268,7 +298,9 @@ class Walk:
         self.plan.say(self._text(text, {"question": self._state.question, "help": help}))
 
     def _text(self, template: Template | None, more: Mapping[str, Value] | None = None) -> str:
-        return "" if template is None else template.render({**self._state.slots, **(more or {})}, self._now)
+        if template is None:
+            return ""
+        return template.render({**self._state.slots, **(more or {})}, self._now, self._state.language)
 
 
 def _json(data: Mapping[str, Value]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ found by its name from the configuration (`tts: {engine: espeak}`).
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dialog.breaker import Switched
 
@@ -26,6 +26,14 @@ class Speech:
     pcm: bytes  # s16le mono at the engine's rate
     words: tuple[WordMark, ...] = ()
     switched: Switched | None = None  # from here on another engine speaks
+
+
+@runtime_checkable
+class Multilingual(Protocol):
+    """What an engine offers that speaks any language."""
+
+    def in_language(self, language: str) -> "TextToSpeech":
+        """The same engine for this language (BCP 47). Raises ProviderError: it does not speak it."""
 
 
 class TextToSpeech(Protocol):

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from dialog.sentences import speakable
@@ -68,16 +68,20 @@ def create(config: Config) -> TextToSpeech:
         config.word_gap_ms // 10,
     )
     lib.speak("a", style, lambda pcm, words: True)  # loads the dictionary: 5 ms that no caller waits for
-    return EspeakTts(lib, style)
+    return EspeakTts(lib, style, config)
 
 
 class EspeakTts:
     """Speaks for all calls in one style."""
 
-    def __init__(self, lib: Library, style: Style) -> None:
-        self._lib, self._style = lib, style
+    def __init__(self, lib: Library, style: Style, config: Config = Config()) -> None:
+        self._lib, self._style, self._config = lib, style, config
         self._open: set[_Utterance] = set()
         self._closed = False
+
+    def in_language(self, language: str) -> TextToSpeech:
+        """The same style in another language. Raises ProviderError: espeak-ng does not speak it."""
+        return create(replace(self._config, voice=language.lower()))
 
     @property
     def rate(self) -> int:

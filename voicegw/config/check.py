@@ -60,6 +60,8 @@ class _Builder:
                 continue  # absent, or a section with nothing in it
             if hints[name] in ENGINES:
                 values[name] = self._engines(field, raw)
+            elif "by" in field.metadata:
+                values[name] = self._engines_by(field, raw)
             else:
                 self._check_keys(hints[name], raw, (name,), field.metadata.get("omit", ()))
                 values[name] = self._convert(hints[name], raw, (name,))
@@ -94,6 +96,14 @@ class _Builder:
             self._problem(path, "takes one engine: it cannot fail")
         engines = [engine for engine in found if engine is not None]
         return dataclasses.replace(engines[0], others=tuple(engines[1:])) if engines else None
+
+    def _engines_by(self, field: "dataclasses.Field[Any]", raw: Any) -> dict[str, Engine]:
+        """A mapping to engines."""
+        if not isinstance(raw, Mapping):
+            self._problem((field.name,), f"must be a mapping from {field.metadata['by']} to engine")
+            return {}
+        made = {str(key): self._engine(field, item, (field.name, str(key))) for key, item in raw.items()}
+        return {key: engine for key, engine in made.items() if engine is not None}
 
     def _engine(self, field: "dataclasses.Field[Any]", raw: Any, path: Path_) -> Engine | None:
         if isinstance(raw, str):

@@ -163,6 +163,11 @@ def _engine(kind: Kind, name: str) -> Any:
     return field(default_factory=default, metadata={"kind": kind, "engine": name})
 
 
+def _engines(kind: Kind, name: str) -> Any:
+    """None by default; `name` where an entry names options but no engine."""
+    return field(default_factory=dict, metadata={"kind": kind, "engine": name, "by": "language"})
+
+
 def _no_engine(kind: Kind, name: str) -> Any:
     """None by default; `name` where a setting names options but no engine."""
     return field(default=None, metadata={"kind": kind, "engine": name})
@@ -215,6 +220,11 @@ class Config:
     """Speech to text."""
     tts: Engine = _engine("tts", "espeak")
     """Text to speech."""
+    stt_by_language: dict[str, Engine] = _engines("stt", "pocketsphinx")
+    """Recognisers for languages that a flow changes to and `stt` does not hear: {de: {engine: whisper,
+    ...}}."""
+    tts_by_language: dict[str, Engine] = _engines("tts", "espeak")
+    """Voices for languages that a flow changes to. espeak speaks them by itself, unless one stands here."""
     vad: Engine = _engine("vad", "webrtc")
     """Voice activity detection."""
     eot: Engine = _engine("eot", "rules")
