@@ -23,8 +23,8 @@ from dialog.flow.model import (
 from dialog.flow.plan import Plan
 from dialog.flow.state import State
 from dialog.flow.template import Template
+from dialog.flow.tongue import Tongue
 from dialog.flow.values import Value
-from dialog.nlu.language import identify
 from dialog.types import (
     Answered,
     AnsweredBy,
@@ -50,7 +50,7 @@ class Walk:
         self.plan = Plan()
         self._flow, self._ears, self._state, self._now = flow, ears, state, now
         self._initial = initial
-        self.plan.language = state.language
+        self._tongue = Tongue(flow, state, self.plan)
 
     @property
     def _node(self) -> Node:
@@ -124,7 +124,7 @@ class Walk:
     def _global(self, choice: Global) -> None:
         if choice.clear:
             self._state.slots = dict(self._initial)
-        if choice.language is not None and self._speak(choice.language) and choice.goto is None:
+        if self._tongue.speak(choice.language) and choice.goto is None:
             self._ask_again()
             return
         if choice.goto is not None:
@@ -135,8 +135,7 @@ class Walk:
             self.go(self._state.node)
 
     def _not_understood(self, turn: UserTurn) -> None:
-        code = identify(turn.text, (self._flow.language, *self._flow.others)) if self._flow.others else None
-        if code is not None and self._speak(code):
+        if self._tongue.follow(turn.text):
             self._ask_again()  # who is asked in the wrong language does not answer the question
             return
         self.plan.note(NoteName.NO_MATCH, text=turn.text)
@@ -203,8 +202,7 @@ class Walk:
             id = self._resolve(target)
             node = self._flow.nodes[id]
             self.plan.note(NoteName.NODE, id=id)
-            if node.language is not None:
-                self._speak(node.language)
+            self._tongue.speak(node.language)
             following = self._run(node)
             if following is None:
                 self._state.node = id
@@ -264,15 +262,6 @@ class Walk:
         self.plan.end = Hangup(reason)
 
     # Words
-
-    def _speak(self, code: str) -> bool:
-        """Speak and listen in this language from now on. False: that is so already."""
-        language = "" if code == self._flow.language else code
-        if language == self._state.language:
-            return False
-        self._state.language = self.plan.language = language
-        self.plan.note(NoteName.LANGUAGE, code=code)
-        return True
 
     def _ask_again(self) -> None:
         """The question, or the read-back, in the language that is spoken now."""
