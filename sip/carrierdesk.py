@@ -173,6 +173,11 @@ class CarrierDesk:
             log.warning("media socket of another call", extra={"carrier": self._carrier.name})
             leg.disconnected()
             return
+        if started.call_id in self._legs:
+            self.stats.sockets_refused += 1
+            log.warning("second media socket of one call", extra={"carrier": self._carrier.name})
+            leg.disconnected()
+            return
         call = _merged(announced, started)
         control = self._carrier.control(call, self)
         order = self._orders.get(call.order) if call.order else None

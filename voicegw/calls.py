@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dialog.types import DialogEngine
 from media.amd import Config as AmdConfig
@@ -216,6 +216,8 @@ class CallManager:
         try:
             dialog = self.new_dialog(call.info, call.flow)
             leg = await connect(progressed)
+            if leg.info.passed and not call.info.passed:  # the carrier has learned something while it rang
+                dialog = self.new_dialog(replace(call.info, passed=leg.info.passed), call.flow)
         except CallFailed as error:
             return Outcome(error.cause, sip_status=error.status or None)
         except Exception as error:

@@ -170,6 +170,23 @@ def test_a_pass_is_for_its_own_call(case: CarrierCase) -> None:
     visit(case, scenario)
 
 
+@every_announced
+def test_a_call_that_is_there_is_not_taken_again(case: CarrierCase) -> None:
+    """A webhook that is replayed gets a pass, but no second call."""
+
+    async def scenario(d: Door) -> None:
+        first = await connect(case, d, await case.announce(d))
+        await send(first, *case.start())
+        await d.call()
+        second = await connect(case, d, await case.announce(d))
+        await send(second, *case.start())
+        while not second.closed:
+            await second.receive(timeout=5)
+        assert len(d.calls) == 1 and not first.closed
+
+    visit(case, scenario)
+
+
 @every_carrier
 def test_a_socket_that_brings_no_call_is_closed(case: CarrierCase) -> None:
     async def scenario(d: Door) -> None:

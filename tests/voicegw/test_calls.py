@@ -349,3 +349,24 @@ def test_a_flow_may_greet_before_it_answers(gives_up: bool) -> None:
     journal = house.journals.opened["c1"]
     assert journal.causes == [HangupCause.CANCELLED if gives_up else HangupCause.NORMAL]
     assert journal.rate == (0 if gives_up else 8000)
+
+
+def test_what_the_carrier_learns_while_it_rings_reaches_the_dialog() -> None:
+    async def scene() -> None:
+        house, told = House(hang_up=True), []
+        made = house.manager.new_dialog
+
+        def new_dialog(info: CallInfo, flow: str) -> DialogEngine:
+            told.append(dict(info.passed))
+            return made(info, flow)
+
+        house.manager.new_dialog = new_dialog  # type: ignore[method-assign]
+        info = CallInfo("c1", "+1", "+2", "twilio")
+
+        async def connect(_: Any) -> Any:
+            return FakeLeg(replace(info, passed={"answered_by": "human"}))
+
+        await house.manager.conduct(info, "demo", connect)
+        assert told == [{}, {"answered_by": "human"}]
+
+    run(scene())
