@@ -213,8 +213,9 @@ class CSeq:
     number: int
     method: str
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    @lru_cache(KNOWN)
+    def parse(text: str) -> "CSeq":
         number, _, method = text.strip().partition(" ")
         method = method.strip()
         # RFC 3261, 8.1.1.5: less than 2**31.
@@ -222,7 +223,7 @@ class CSeq:
             raise RemoteProtocolError(f"bad CSeq {text!r}")
         if not TOKEN.fullmatch(method):
             raise RemoteProtocolError(f"bad CSeq {text!r}")
-        return cls(int(number), method)
+        return CSeq(int(number), method)
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"

@@ -8,6 +8,7 @@ Bytes that are not UTF-8 survive a round trip.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sip.errors import LocalProtocolError, RemoteProtocolError
 from sip.ua.grammar import TOKEN, Address, CSeq, SipUri, Via, split_outside
@@ -50,6 +51,7 @@ _STATUS_LINE = re.compile(r"SIP/(\d+\.\d+) ([1-6]\d\d)(?: (.*))?", re.IGNORECASE
 _REQUEST_LINE = re.compile(r"(\S+) +(\S+) +SIP/(\d+\.\d+) *", re.IGNORECASE)
 
 
+@lru_cache(512)  # read hundreds of times a call, always the same few
 def _key(name: str) -> str:
     name = name.lower()
     return COMPACT.get(name, name) if len(name) == 1 else name
@@ -66,7 +68,10 @@ class Headers:
     def get(self, name: str) -> str | None:
         """The first value, as it stands."""
         key = _key(name)
-        return next((value for k, value in self._items if k == key), None)
+        for k, value in self._items:
+            if k == key:
+                return value
+        return None
 
     def all(self, name: str) -> list[str]:
         """Every line of that name, as it stands."""
