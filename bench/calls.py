@@ -22,6 +22,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -100,6 +101,18 @@ class Row:
 
 HEADERS = ["good", "CPU ms/call-s", "RSS MB", "late", "gap ms 50/99/max", "answer ms 50/99 (n)"]
 HEADERS += ["stop ms 50/99 (n)", "response ms 50/95", "understood"]
+
+
+def free_ports() -> int:
+    """A port that is free together with the next one."""
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        try:
+            two.bind(("127.0.0.1", port + 1))
+        except (OSError, OverflowError):
+            return free_ports()
+    return port
 
 
 class Server:
@@ -216,9 +229,9 @@ def run(
     if cores[1]:
         os.sched_setaffinity(0, {int(cores[1])})
     rows = []
-    for n, calls in enumerate(loads):
+    for calls in loads:
         with tempfile.TemporaryDirectory(prefix="voicegw-bench-") as name:
-            port = 15260 + 10 * n
+            port = free_ports()
             server = Server(port, Path(name), cores[0], real=real, srtp=srtp)
             crowd = Crowd(("127.0.0.1", port), calls, plan, said, srtp=srtp)
             try:

@@ -97,6 +97,8 @@ class Caller(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         now = time.time()
+        if 192 <= data[1] <= 223:  # RTCP on the same port (RFC 5761)
+            return
         if self.secret is not None:
             data = self.secret.unprotect(data)
         _, _, _, timestamp, _ = RTP.unpack_from(data)
