@@ -94,6 +94,7 @@ def watch_sip(sip: UserAgent, metrics: Metrics, health: Health) -> None:
     """Signalling. A trunk that is not registered brings no calls; others still do."""
     metrics.pull_counts("sip", "What the SIP stack has met.", lambda: sip.counters, but=("transactions",))
     metrics.pull_gauge("sip_transactions", "SIP transactions now.", lambda: sip.counters.transactions)
+    metrics.pull_gauge("sip_phones", "Registered phones now.", lambda: len(sip.registrar.bindings))
 
     def fault() -> str | None:
         lost = {

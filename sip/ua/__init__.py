@@ -1,7 +1,7 @@
 """Our own asyncio SIP user agent, the default `SipEndpoint`.
 
-    sockets -> Sources -> StreamFramer -> message -> TransactionLayer -> UserAgent -> Session
-    (transport.py)             (stream.py)               (layer.py)          (agent.py)   (dialog + RtpLeg)
+    sockets -> Sources -> StreamFramer -> message -> TransactionLayer -> Reception -> Session
+    (transport.py)             (stream.py)               (layer.py)          (reception.py)  (dialog + RtpLeg)
 
 Message grammar, transactions, dialogs and digest are cores without I/O or clock; transport.py and
 agent.py drive them.
