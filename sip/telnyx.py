@@ -29,7 +29,8 @@ from sip.mediacore import (
     text,
 )
 
-RATES = {"PCMU": 8000, "PCMA": 8000, "G722": 16000, "L16": 16000}  # what we ask for; L16 in network order
+# What we ask for. Not L16: its users disagree with its documentation on byte order and rate.
+RATES = {"PCMU": 8000, "PCMA": 8000, "G722": 16000}
 
 
 class TelnyxCore(MediaStreamCore):

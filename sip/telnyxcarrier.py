@@ -63,7 +63,7 @@ class TelnyxConfig:
     caller: str = ""
     """Caller id of outbound calls that bring none: one of the account's numbers, +49..."""
     encoding: str = "PCMU"
-    """PCMU, PCMA (Europe), or G722 and L16 (16 kHz, for calls in HD voice)."""
+    """PCMU, PCMA (Europe), or G722 (16 kHz, for calls in HD voice)."""
     amd: bool = False
     """Answering machine detection of outbound calls; the result is in the timeline. Costs extra."""
     record: bool = False
@@ -189,6 +189,7 @@ class Telnyx(Carrier):
             "stream_bidirectional_mode": "rtp",
             "stream_bidirectional_codec": encoding.name,
             "stream_bidirectional_sampling_rate": encoding.rate,
+            "stream_bidirectional_target_legs": "self",  # else another leg hears us, once there is one
             "stream_auth_token": self._socket_token,
         }
 
