@@ -51,8 +51,10 @@ def dialog(folder: Path, call: CallInfo) -> ResumableDialog:
 
 
 async def take(engine: DialogEngine, text: str | None = None) -> list[Act]:
-    acts = engine.greet() if text is None else engine.reply(UserTurn(text, 0, TurnSource.DTMF if text.isdigit() else TurnSource.SPEECH))
-    return [act async for act in acts]
+    if text is None:
+        return [act async for act in engine.greet()]
+    source = TurnSource.DTMF if text.isdigit() else TurnSource.SPEECH
+    return [act async for act in engine.reply(UserTurn(text, 0, source))]
 
 
 def said(acts: list[Act]) -> list[str]:

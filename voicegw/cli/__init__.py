@@ -25,6 +25,7 @@ COMMANDS = (
     "replay",
     "dial",
     "drain",
+    "doctor",
     "phone",
     "simulate",
     "speech",

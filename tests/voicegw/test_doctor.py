@@ -1,0 +1,95 @@
+"""`voicegw doctor` finds what is wrong, and says what to do."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sip.esl.client import EslConfig
+from sip.freeswitch import FreeswitchConfig
+from sip.rtpmedia import RtpConfig
+from tests.sip.esl.switch import Switch, switching
+from voicegw.cli import app
+from voicegw.config import Config
+from voicegw.doctor.finding import Finding, Level
+from voicegw.doctor.machine import machine
+from voicegw.doctor.switch import switch
+
+PROFILE = "Name    internal\nURL    sip:mod_sofia@127.0.0.1:5070\n"
+GATEWAY = "Name    trunk\nState   REGED\nStatus  UP (ping)\n"
+
+
+def healthy(fake: Switch) -> None:
+    fake.apis = {
+        "version": lambda _, __: "FreeSWITCH Version 1.11.3\n",
+        "strepoch": lambda _, __: str(int(__import__("time").time())),
+        "module_exists": lambda _, __: "true",
+        "show": lambda _, text: "codec,G.711 ulaw,CORE_PCM_MODULE\ncodec,G.711 alaw,CORE\n",
+        "sofia": lambda _, text: GATEWAY if "gateway" in text else PROFILE,
+    }
+
+
+def asked(change: dict[str, Any], **config: Any) -> list[Finding]:
+    async def main() -> list[Finding]:
+        async with switching() as fake:
+            healthy(fake)
+            fake.apis |= change
+            esl = EslConfig(port=fake.port, password="pw", connect_s=0.2)
+            settings = {"esl": esl, "gateway": "trunk", "socket_port": fake.port, **config}
+            return [finding async for finding in switch(FreeswitchConfig(**settings), fake.port)]
+
+    return asyncio.run(main())
+
+
+def wrong(findings: list[Finding]) -> list[str]:
+    assert all(finding.advice for finding in findings if finding.level is not Level.GOOD)
+    return [finding.what for finding in findings if finding.level is not Level.GOOD]
+
+
+def test_a_switch_that_is_well() -> None:
+    findings = asked({})
+    assert not wrong(findings)
+    assert "profile internal: sip:mod_sofia@127.0.0.1:5070" in [finding.what for finding in findings]
+
+
+@pytest.mark.parametrize(
+    "change, what",
+    [
+        ({"module_exists": lambda _, name: "false" if name == "mod_sofia" else "true"}, "mod_sofia"),
+        ({"module_exists": lambda _, name: "false" if name == "mod_hash" else "true"}, "no limits"),
+        ({"strepoch": lambda _, __: "1000"}, "off ours"),
+        ({"show": lambda _, __: "codec,G.711 ulaw\n"}, "no alaw"),
+        ({"sofia": lambda _, text: GATEWAY if "gateway" in text else "Invalid Profile!\n"}, "is not up"),
+        ({"sofia": lambda _, text: "Invalid Gateway!" if "gateway" in text else PROFILE}, "does not exist"),
+        ({"sofia": lambda _, text: "State\tFAIL_WAIT\n" if "gateway" in text else PROFILE}, "FAIL_WAIT"),
+        ({"sofia": lambda _, text: "State\tNOREG\nStatus\tDOWN\n" if "gateway" in text else PROFILE}, "DOWN"),
+    ],
+)
+def test_each_fault_is_named(change: dict[str, Any], what: str) -> None:
+    assert any(what in text for text in wrong(asked(change)))
+
+
+def test_a_switch_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicegw.doctor.switch.CONNECT_S", 0.3)
+
+    async def main() -> list[Finding]:
+        config = FreeswitchConfig(esl=EslConfig(port=1, password="ClueCon"))
+        return [finding async for finding in switch(config, 1)]
+
+    texts = wrong(asyncio.run(main()))
+    assert "everybody knows" in texts[0] and "event socket 127.0.0.1:1" in texts[1]
+
+
+def test_this_machine(tmp_path: Path) -> None:
+    config = Config(data_dir=tmp_path, rtp=RtpConfig(first_port=40000, last_port=40002))
+    texts = wrong(list(machine(config)))
+    assert any("room for 2 calls" in text for text in texts)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    file = tmp_path / "voicegw.yaml"
+    file.write_text(f"data_dir: {tmp_path}\nhttp: {{port: 1}}\n")
+    result = CliRunner().invoke(app, ["doctor", "-c", str(file)])
+    assert result.exit_code == 0 and "stt: pocketsphinx" in result.output and "-> " in result.output

@@ -1,0 +1,5 @@
+"""`voicegw doctor`: looks at a set-up and says what to do. Changes nothing, calls nobody.
+
+finding.py   one thing that was looked at         machine.py   disk, files, clock, ports, engines
+switch.py    FreeSWITCH behind its event socket   server.py    a server that runs with this configuration
+"""

@@ -1,0 +1,100 @@
+"""This machine: disk, open files, clock, ports, engines."""
+
+import os
+import resource
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from media.errors import MediaError
+from voicegw import engines
+from voicegw.config import Config
+from voicegw.doctor.finding import Finding, bad, good, warning
+from voicegw.errors import StartError
+
+DISK_GB = 2.0  # a day of 50 calls at a time, recorded in stereo at 8 kHz, takes about 130
+FILES_A_CALL = 6  # RTP, RTCP, recording, timeline, event socket
+PROBES = 20  # RTP ports that are tried
+
+
+def machine(config: Config) -> Iterator[Finding]:
+    """Everything that needs no connection."""
+    yield _disk(config.data_dir)
+    yield _files(config.limits.max_calls)
+    yield _clock()
+    yield _rtp_ports(config)
+    yield from _engines(config)
+
+
+def _disk(folder: Path) -> Finding:
+    there = folder
+    while not there.exists():
+        there = there.absolute().parent
+    free = shutil.disk_usage(there).free / 1e9
+    what = f"disk: {free:.1f} GB free for {folder}"
+    if not os.access(there, os.W_OK):
+        return bad(f"disk: {there} cannot be written", "choose another data_dir, or change its owner")
+    if free < DISK_GB:
+        return warning(what, "make room, or shorten how long recordings are kept")
+    return good(what)
+
+
+def _files(calls: int) -> Finding:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    wanted = calls * FILES_A_CALL + 100
+    what = f"open files: {limit} allowed, {wanted} wanted for {calls} calls"
+    if limit != resource.RLIM_INFINITY and limit < wanted:
+        return bad(what, f"ulimit -n {wanted}, or LimitNOFILE={wanted} in the systemd unit")
+    return good(what)
+
+
+def _clock() -> Finding:
+    try:
+        command = ["timedatectl", "show", "-p", "NTPSynchronized", "--value"]
+        text = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        text = ""
+    if text == "yes":
+        return good("clock: synchronised")
+    said = "not synchronised" if text == "no" else "nobody says whether it is synchronised"
+    return warning(f"clock: {said}", "run an NTP service; times of calls and certificates depend on it")
+
+
+def _rtp_ports(config: Config) -> Finding:
+    rtp = config.rtp
+    if not rtp.first_port:
+        return good("rtp ports: any free ones")
+    room = (rtp.last_port - rtp.first_port) // 2 + 1
+    what = f"rtp ports: {rtp.first_port} to {rtp.last_port}, room for {room} calls"
+    if room < config.limits.max_calls:
+        return bad(
+            what, f"limits.max_calls is {config.limits.max_calls}: widen rtp.first_port, rtp.last_port"
+        )
+    step = max(1, room // PROBES) * 2
+    tried = range(rtp.first_port, rtp.last_port + 1, step)
+    taken = [port for port in tried if not _is_free(port)]
+    if len(taken) > len(tried) // 4:
+        return warning(f"{what}; {len(taken)} of {len(tried)} tried are taken", "choose another range")
+    return good(what)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
+
+
+def _engines(config: Config) -> Iterator[Finding]:
+    """Whether they, and the models that they name, can be had."""
+    for kind, engine in (("stt", config.stt), ("tts", config.tts), ("vad", config.vad)):
+        try:
+            engines.maker(kind, engine)()  # type: ignore[arg-type]
+        except (StartError, MediaError) as error:
+            yield bad(f"{kind}: {error}", f"see {kind} in the configuration")
+        else:
+            yield good(f"{kind}: {engine.engine}")

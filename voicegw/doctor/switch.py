@@ -1,0 +1,112 @@
+"""FreeSWITCH, asked over its event socket."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+from media.tasks import task_scope
+from sip.esl.client import EslClient
+from sip.esl.counters import EslCounters
+from sip.esl.errors import EslError
+from sip.freeswitch import FreeswitchConfig
+from voicegw import clock
+from voicegw.doctor.finding import Finding, bad, good, warning
+
+CONNECT_S = 5.0
+SKEW_S = 2.0
+MODULES = ("mod_sofia", "mod_event_socket", "mod_dptools", "mod_commands", "mod_dialplan_xml")
+WANTED = {
+    "mod_hash": "limits in the dialplan",
+    "mod_local_stream": "music on hold",
+    "mod_tone_stream": "tones",
+    "mod_sndfile": "sound files",
+    "mod_conference": "conferences",
+}
+DEFAULT_PASSWORDS = ("ClueCon", "CHANGE-ME", "")
+
+
+async def switch(config: FreeswitchConfig, sip_port: int) -> AsyncIterator[Finding]:
+    """All about it. `sip_port`: of our SIP endpoint."""
+    if config.esl.password in DEFAULT_PASSWORDS:
+        advice = "openssl rand -hex 24, in vars.xml and freeswitch.esl.password"
+        yield warning("event socket: the password is the one that everybody knows", advice)
+    client = EslClient(config.esl, EslCounters())
+    async with task_scope() as start:
+        start(client.run(), "doctor")
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await client.connected.wait()
+        except TimeoutError:
+            where = f"{config.esl.host}:{config.esl.port}"
+            advice = "is FreeSWITCH running? event_socket.conf.xml: listen-ip, password, apply-inbound-acl"
+            yield bad(f"event socket {where}: {client.fault}", advice)
+            return
+        try:
+            async for finding in _asked(config, client):
+                yield finding
+        except EslError as error:
+            yield bad(f"event socket: {error}", "look into FreeSWITCH's log")
+    yield await _listening("our SIP endpoint", config.media_address or f"127.0.0.1:{sip_port}")
+    yield await _listening("our port for calls", f"{config.socket_host}:{config.socket_port}")
+
+
+async def _asked(config: FreeswitchConfig, client: EslClient) -> AsyncIterator[Finding]:
+    version = await client.api("version")
+    yield good(f"event socket: connected; {version.splitlines()[0]}")
+    skew = float(await client.api("strepoch")) - clock.utc().timestamp()
+    if abs(skew) > SKEW_S:
+        yield warning(f"clock: FreeSWITCH is {skew:+.0f} s off ours", "run NTP on both machines")
+    else:
+        yield good("clock: the same as FreeSWITCH's")
+    for module in MODULES:
+        if await client.api("module_exists", module) != "true":
+            yield bad(f"module {module} is not loaded", f"fs_cli -x 'load {module}', modules.conf.xml")
+    for module, use in WANTED.items():
+        if await client.api("module_exists", module) != "true":
+            yield warning(f"module {module} is not loaded: no {use}", "modules.conf.xml")
+    yield await _codecs(client)
+    for profile in dict.fromkeys((config.profile, config.external_profile)):
+        yield await _profile(client, profile)
+    if config.gateway:
+        yield await _gateway(client, config.gateway)
+
+
+async def _codecs(client: EslClient) -> Finding:
+    text = await client.api("show", "codec")
+    missing = [name for name in ("ulaw", "alaw") if name not in text.lower()]
+    if missing:
+        return bad(f"codecs: no {', '.join(missing)}", "they are part of FreeSWITCH's core: reinstall it")
+    return good("codecs: PCMU and PCMA")
+
+
+async def _profile(client: EslClient, name: str) -> Finding:
+    text = await client.api("sofia", f"status profile {name}")
+    if "Invalid Profile" in text:
+        return bad(f"profile {name} is not up", f"fs_cli -x 'sofia profile {name} start'; is its port taken?")
+    found = re.search(r"^URL\s+(\S+)", text, re.MULTILINE)
+    return good(f"profile {name}: {found[1] if found else 'up'}")
+
+
+async def _gateway(client: EslClient, name: str) -> Finding:
+    text = await client.api("sofia", f"status gateway {name}")
+    state = re.search(r"^State\s+(\S+)", text, re.MULTILINE)
+    status = re.search(r"^Status\s+(\S+)", text, re.MULTILINE)
+    if state is None:
+        return bad(f"gateway {name} does not exist", "sip_profiles/external.xml; freeswitch.gateway names it")
+    what = f"gateway {name}: {state[1]}" + (f", {status[1]}" if status else "")
+    if state[1] not in ("REGED", "NOREG"):
+        return bad(what, f"user, password, proxy; fs_cli -x 'sofia status gateway {name}', siptrace")
+    if status is not None and status[1] == "DOWN":
+        return bad(what, "it answers no OPTIONS: address, firewall; or set ping to 0 where it never does")
+    return good(what)
+
+
+async def _listening(what: str, address: str) -> Finding:
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(2):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        writer.close()
+    except (OSError, TimeoutError, ValueError):
+        return bad(f"{what}, {address}: nobody answers", "start voicegw with this configuration")
+    return good(f"{what}: {address}")
