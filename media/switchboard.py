@@ -45,6 +45,8 @@ class Switchboard:
         self._leg, self._voice, self._dialler = leg, engines.voice, engines.dialler
         self._config, self._report, self._new_company = config, report, new_company
         self._company: Company | None = None
+        self.handing_over = False
+        """A transfer is under way, or the caller talks with whom he was handed over to."""
         self.start: Start | None = None
         """Starts tasks of the call; the session sets it when it runs."""
 
@@ -71,12 +73,14 @@ class Switchboard:
         close: Callable[[str], None],
         failed: Callable[[TransferFailed], None],
     ) -> None:
+        self.handing_over = True
         try:
             if await self.transfer(order, say_aloud):
                 close("transferred")
         except MediaError as error:
             log.warning("transfer failed", extra={"call_id": self._leg.info.call_id, "error": str(error)})
             self._report.error("transfer", str(error))
+            self.handing_over = False
             failed(TransferFailed(order.target, str(error)))
 
     def call_in(self, target: str, role: Role, name: str) -> None:

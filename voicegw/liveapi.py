@@ -113,6 +113,8 @@ class LiveApi:
         if body.timeout_s is not None and not 1 <= body.timeout_s <= 600:
             raise _wrong(f"timeout_s: 1 to 600 seconds, not {body.timeout_s:g}")
         self._sound(session, body.music)
+        if session.board.handing_over:
+            raise _wrong("the caller is being handed over already", 409)
         session.do(Transfer(body.to, body.mode, body.summary, body.aloud, body.music, body.timeout_s))
         return _taken(request)
 

@@ -23,7 +23,7 @@ ANNA = "sip:anna@127.0.0.1"
 
 class FakeBoard:
     def __init__(self) -> None:
-        self.rate = 8000
+        self.rate, self.handing_over = 8000, False
         self.company: Company | None = None
         self.called: list[tuple[str, Role, str]] = []
         self.switched: list[tuple[str, bool, str]] = []
@@ -114,6 +114,13 @@ def test_what_is_wrong_is_named(path: str, body: dict[str, Any], status: int, sa
     got, answer = ask(session, "POST", path, body)
     assert got == status and said in answer["error"]
     assert not session.done and not session.board.called
+
+
+def test_nobody_is_handed_over_twice_at_a_time() -> None:
+    session = FakeSession()
+    session.board.handing_over = True
+    status, answer = ask(session, "POST", "c1/transfer", {"to": ANNA})
+    assert status == 409 and "already" in answer["error"] and not session.done
 
 
 def test_a_supervisor_who_is_in_changes_what_he_does_and_may_be_taken_out() -> None:
