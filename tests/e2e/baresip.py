@@ -32,6 +32,23 @@ sip_verify_server yes
 """
 
 
+def free_sip_port() -> int:
+    """A port that baresip can have by UDP and TCP; it wants the next for TLS too."""
+    for _ in range(50):
+        try:
+            with (
+                socket.create_server(("127.0.0.1", 0)) as free,
+                socket.create_server(("127.0.0.1", free.getsockname()[1] + 1)),
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+            ):
+                port = int(free.getsockname()[1])
+                datagrams.bind(("127.0.0.1", port))
+                return port
+        except (OSError, OverflowError):
+            continue
+    raise AssertionError("no two free ports side by side")
+
+
 class Baresip:
     """A running baresip. `said.wav` in its folder is what it says."""
 
@@ -47,9 +64,7 @@ class Baresip:
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free_udp:
-            free_udp.bind(("127.0.0.1", 0))
-            sip_port = free_udp.getsockname()[1]
+        sip_port = free_sip_port()
         self.folder = folder
         self.uri = f"sip:{caller}@127.0.0.1:{sip_port}"
         config = CONFIG.format(folder=folder, port=port, sip_port=sip_port)
