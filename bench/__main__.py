@@ -19,6 +19,7 @@ FULL = [
     ["bench.rtp_legs", "--calls", "16,100", "--seconds", "20"],
     ["bench.setups"],
     ["bench.webrtc", "--calls", "1,10", "--seconds", "20"],
+    ["bench.esl", "--calls", "6000"],
     ["bench.recorder"],
     ["bench.speech"],
     ["bench.turns"],

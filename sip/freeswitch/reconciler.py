@@ -28,7 +28,8 @@ class Reconciler:
 
     def __init__(self, config: FreeswitchConfig, client: EslClient, calls: FreeswitchCalls) -> None:
         self._config, self._client, self._calls = config, client, calls
-        self._suspects: set[str] = set()  # at the last look
+        self._suspects: set[str] = set()  # channels without a session, at the last look
+        self._ghosts: set[str] = set()  # sessions without a channel, at the last look
 
     async def run(self) -> None:
         """For ever."""
@@ -36,7 +37,7 @@ class Reconciler:
             await self._client.connected.wait()
             try:
                 await self.look()
-                if self._suspects:
+                if self._suspects or self._ghosts:
                     await asyncio.sleep(SOON_S)
                     await self.look()
             except EslError as error:
@@ -50,12 +51,19 @@ class Reconciler:
         for uuid in suspects & self._suspects:
             await self._pick_up(uuid)
         self._suspects = suspects
-        for uuid, leg in list(self._calls.legs.items()):
-            # `show channels` lags behind; uuid_exists is exact.
-            if uuid not in rows and not leg.closed and not await self._client.exists(uuid):
-                self._calls.counters.ghosts += 1
-                log.warning("session without a call", extra={"call_id": leg.info.call_id, "channel": uuid})
-                leg.channel.lost("LOST")
+        # `show channels` lags behind; uuid_exists is exact.
+        missing = [uuid for uuid in self._calls.legs if uuid not in rows]
+        ghosts = {uuid for uuid in missing if not await self._client.exists(uuid)}
+        for uuid in ghosts & self._ghosts:
+            self._end(uuid)
+        self._ghosts = ghosts
+
+    def _end(self, uuid: str) -> None:
+        leg = self._calls.legs.get(uuid)
+        if leg is not None and not leg.closed:
+            self._calls.counters.ghosts += 1
+            log.warning("session without a call", extra={"call_id": leg.info.call_id, "channel": uuid})
+            leg.channel.lost("LOST")
 
     async def _is_orphan(self, uuid: str, row: Mapping[str, Any]) -> bool:
         """Whether this is a caller's channel that nobody has in hand."""
