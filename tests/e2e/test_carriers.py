@@ -81,13 +81,13 @@ async def ask(case: CarrierCase, street: Any) -> None:
         await ws.send_str(str(message))
     phone = Phone(case, ws)
     listening = asyncio.ensure_future(phone.listen())
-    await phone.until(lambda: phone.silent(0.0), 15)
+    await phone.until(lambda: phone.silent(0.0), 20)
     greeting = phone.heard
     await phone.say(SAID.read_bytes())
-    await phone.until(lambda: phone.heard > greeting + 0.5, 10)
+    await phone.until(lambda: phone.heard > greeting + 0.5, 20)
     assert not phone.clears
     await ws.send_str(str(case.press("9")))
-    await phone.until(lambda: phone.clears, 2)
+    await phone.until(lambda: phone.clears, 5)
     listening.cancel()
     stop = case.stop()
     if stop is not None:
