@@ -79,7 +79,7 @@ def _is_engine(spec: Any) -> bool:
         return False
     text = Path(spec.origin).read_text(encoding="utf-8")
     return all(
-        re.search(rf"^(?:def |class |from .*import .*|    ){name}\b", text, re.MULTILINE)
+        re.search(rf"^(?:def |class |from .*import .*\b|    ){name}\b", text, re.MULTILINE)
         for name in ("Config", "create")
     )
 

@@ -1,4 +1,4 @@
-"""What every voice keeps, whichever engine it is."""
+"""What every voice keeps, whichever engine it is. Hosted ones speak through local services."""
 
 import asyncio
 import gc
@@ -15,16 +15,20 @@ import pytest
 from media.errors import ProviderError
 from media.tts import espeak, piper
 from media.tts.base import Speech, TextToSpeech
+from tests.media.tts.hosted import HOSTED
+from tests.media.tts.services import serving_aside
 from tests.models.voice import make_voice
 
-ENGINES: dict[str, Callable[[], TextToSpeech]] = {
-    "espeak": lambda: espeak.create(espeak.Config()),
-    "piper": lambda: piper.create(piper.Config(model=str(tones()), volume=0.3)),
+Create = Callable[[str], TextToSpeech]
+
+ENGINES: dict[str, Create] = {
+    "espeak": lambda _: espeak.create(espeak.Config()),
+    "piper": lambda _: piper.create(piper.Config(model=str(tones()), volume=0.3)),
+    **HOSTED,
 }
 SENTENCE = "Your appointment is on Tuesday at nine, is that right?"
 
 engines = pytest.mark.parametrize("create", ENGINES.values(), ids=ENGINES.keys())
-Create = Callable[[], TextToSpeech]
 T = TypeVar("T")
 
 
@@ -38,13 +42,14 @@ def run(create: Create, scenario: Callable[[TextToSpeech], Awaitable[T]]) -> T:
     """Play with one engine, and close it."""
 
     async def play() -> T:
-        tts = create()
+        tts = create(service.url)
         try:
             return await scenario(tts)
         finally:
             await tts.close()
 
-    return asyncio.run(play())
+    with serving_aside() as service:
+        return asyncio.run(play())
 
 
 async def speak(tts: TextToSpeech, text: str) -> list[Speech]:
