@@ -95,17 +95,21 @@ def _name_one(code: str) -> str:
     return f"name one by tts_by_language.{code}"
 
 
-def _all(kind: Kind, engine: Engine, config: Config) -> list[tuple[str, Any]]:
-    """The engine and those that take over, by name; two of one name are told apart by their place."""
+def separately(kind: Kind, engine: Engine, config: Config) -> list[tuple[str, Callable[[], Any]]]:
+    """The engine and those that take over: the name of each, two of one name told apart by their place, and
+    what makes it."""
+    models = ModelStore(config.models_folder)
     engines = (engine, *engine.others)
     names = [one.engine for one in engines]
     return [
-        (
-            name if names.count(name) == 1 else f"{name}#{place + 1}",
-            maker(kind, one, ModelStore(config.models_folder))(),
-        )
+        (name if names.count(name) == 1 else f"{name}#{place + 1}", maker(kind, one, models))
         for place, (name, one) in enumerate(zip(names, engines, strict=True))
     ]
+
+
+def _all(kind: Kind, engine: Engine, config: Config) -> list[tuple[str, Any]]:
+    """The same, made."""
+    return [(name, make()) for name, make in separately(kind, engine, config)]
 
 
 def language_model(config: Config) -> LanguageModel | None:

@@ -30,6 +30,7 @@ COMMANDS = (
     "simulate",
     "speech",
     "models",
+    "bench",
 )  # as in --help
 
 EPILOG = """Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.

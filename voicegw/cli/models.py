@@ -135,6 +135,13 @@ def _bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
+def counting(title: str, total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar of steps."""
+    with _bar(title, total) as advance:
+        yield lambda: advance(1)
+
+
+@contextmanager
 def _bars() -> Iterator[Callable[[str, int, int], None]]:
     """A bar for each file, with speed and time left."""
     from rich.console import Console
