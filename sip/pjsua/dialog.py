@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from media.errors import TransferError
+from media.errors import TransferError, TransferRefused
 from media.leg import CallInfo, HangupCause
 from sip.endpoint import CallProgress
 from sip.errors import CallFailed, RemoteProtocolError, cause_of_status
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sip.pjsua.endpoint import PjsuaEndpoint
 
 log = logging.getLogger(__name__)
+
+# pjsip tells the answer to REFER and the target's in the same way. So do far ends refuse REFER itself:
+REFERS_NOT = frozenset({403, 405, 420, 501, 603})
 
 RENEGOTIATE_S = 32.0  # RFC 3261, timer B: by then a re-INVITE has an answer or none
 
@@ -75,6 +78,8 @@ class Dialog:
             raise TransferError(f"no result within {limit_s:g} s") from None
         finally:
             self._transfer = None
+        if status in REFERS_NOT:
+            raise TransferRefused(f"refused: {status}")
         if status >= 300:
             raise TransferError(f"refused: {status}")
 
