@@ -10,9 +10,14 @@ from typer.testing import CliRunner
 from sip.esl.client import EslConfig
 from sip.freeswitch import FreeswitchConfig
 from sip.rtpmedia import RtpConfig
+from sip.twiliocarrier import TwilioConfig
 from tests.sip.esl.switch import Switch, switching
+from tests.voicegw.test_server import House
 from voicegw.cli import app
 from voicegw.config import Config
+from voicegw.config.carriers import CarriersConfig
+from voicegw.config.model import HttpConfig
+from voicegw.doctor.carriers import carriers
 from voicegw.doctor.finding import Finding, Level
 from voicegw.doctor.machine import machine
 from voicegw.doctor.switch import switch
@@ -93,3 +98,36 @@ def test_the_command(tmp_path: Path) -> None:
     file.write_text(f"data_dir: {tmp_path}\nhttp: {{port: 1}}\n")
     result = CliRunner().invoke(app, ["doctor", "-c", str(file)])
     assert result.exit_code == 0 and "stt: pocketsphinx" in result.output and "-> " in result.output
+
+
+@pytest.mark.parametrize(
+    "token, public, found",
+    [
+        ("", "", "auth_token is needed"),
+        ("t", "", "http.public_url is empty"),
+        ("t", "https://127.0.0.1:9", "cannot be reached"),
+        ("t", "http://127.0.0.1:9", "is not https"),
+    ],
+)
+def test_carriers_that_cannot_reach_us_are_found(token: str, public: str, found: str) -> None:
+    twilio = TwilioConfig("AC1", token)
+    config = Config(carriers=CarriersConfig(twilio=twilio), http=HttpConfig(public_url=public))
+
+    async def main() -> list[Finding]:
+        return [finding async for finding in carriers(config)]
+
+    assert any(found in what for what in wrong(asyncio.run(main())))
+
+
+def test_an_address_that_leads_here_is_good(tmp_path: Path) -> None:
+    async def main() -> list[str]:
+        house = House(tmp_path)
+        await house.server.start()
+        try:
+            http = HttpConfig(public_url=house.server.url)
+            config = Config(carriers=CarriersConfig(twilio=TwilioConfig("AC1", "t")), http=http)
+            return [finding.what async for finding in carriers(config) if finding.level is Level.GOOD]
+        finally:
+            await house.server.close()
+
+    assert asyncio.run(main())[-1].endswith("leads here")

@@ -2,4 +2,5 @@
 
 finding.py   one thing that was looked at         machine.py   disk, files, clock, ports, engines
 switch.py    FreeSWITCH behind its event socket   server.py    a server that runs with this configuration
+carriers.py  carriers that are set up, and the address they are given
 """
