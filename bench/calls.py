@@ -6,7 +6,7 @@ Starts `bench.server` in a process of its own, puts N callers on the line (bench
     late                   packets that came more than 40 ms behind the schedule of their own timestamps
     gap p50/p99/max        ms between packets as they arrive
     answer                 ms from the decision that a turn has ended to the reply's first packet on the wire
-    stop                   ms from the decision for a barge-in to the bot's last packet on the wire
+    stop                   ms from the decision to silence the bot to its last packet on the wire
     response p50/p95       ms, caller's last sound to the bot's first, seen by the caller (holds 500 ms of
                            waiting for the end of the turn)
 
@@ -179,12 +179,13 @@ def timelines(folder: Path) -> dict[str, list[dict[str, object]]]:
 
 
 def stop_ms(caller: Caller, events: list[dict[str, object]]) -> list[float]:
-    """From each decision for a barge-in to the last audible packet that the caller received."""
-    decided = [datetime.fromisoformat(str(e["at"])).timestamp() for e in events if e["event"] == "barge_in"]
+    """From each decision to silence the bot to the last audible packet that the caller received."""
+    silencing = [e for e in events if e["event"] in {"pause", "barge_in"}]
+    decided = [datetime.fromisoformat(str(e["at"])).timestamp() for e in silencing]
     stops = []
     for _, last in caller.heard.stops:
         before = [at for at in decided if abs(last - at) < 1]
-        stops += [(last - before[-1]) * 1000] if before else []
+        stops += [(last - min(before, key=lambda at: abs(last - at))) * 1000] if before else []
     return stops
 
 

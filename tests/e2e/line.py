@@ -80,6 +80,7 @@ class _Media(asyncio.DatagramProtocol):
         _, _, sequence, timestamp, _ = RTP.unpack_from(data)
         payload = data[12:]
         audible = sum(payload.count(value) for value in SILENT) < len(payload) * 3 // 4
+        self._phone.on_sound(payload)
         self._phone.log.packets.append(Packet(self._phone.now(), sequence, timestamp, audible))
 
 
@@ -97,6 +98,7 @@ class Line(asyncio.DatagramProtocol):
         self.rtp: asyncio.DatagramTransport
         self._frames: list[bytes] = []
         self.filler: Callable[[], bytes] = lambda: SILENCE
+        self.on_sound: Callable[[bytes], None] = lambda payload: None
         self._id, self._tag, self._cseq = f"{random.getrandbits(64):x}@e2e", "", 1
         self._sequence, self._timestamp = random.getrandbits(15), random.getrandbits(31)
         self._ssrc = random.getrandbits(32)
