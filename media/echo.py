@@ -67,6 +67,7 @@ class EchoGuard:
 
     def __init__(self, config: Config, rate: int) -> None:
         self._rate, self._step = rate, rate // 2000
+        self._mean = np.full(self._step, 1 / self._step, np.float32)
         self._like, self._margin = config.correlation, 10 ** (config.margin_db / 10)
         self._lags = 2 * config.max_delay_ms  # at 2 kHz
         self._window = 2 * WINDOW_MS
@@ -105,6 +106,9 @@ class EchoGuard:
         start = round(self._begins(frame, now) * 2000)
         if start - self._loud_until > self._lags + 2 * TAIL_MS:
             return False  # nothing was played that could come back now
+        if not frame.pcm.strip(b"\0"):  # digital silence: softphones and gateways send it between words
+            self._received[:] = 0
+            return False
         thin = self._thin(frame.pcm)
         count = len(thin)
         self._received[:-count] = self._received[count:]
@@ -144,8 +148,8 @@ class EchoGuard:
 
     def _thin(self, pcm: bytes) -> Samples:
         """2 kHz: the mean of a few samples is a low-pass that costs nothing."""
-        samples = np.frombuffer(pcm, np.int16)
-        return np.asarray(samples.reshape(-1, self._step).mean(axis=1, dtype=np.float32))
+        samples = np.frombuffer(pcm, np.int16).astype(np.float32)
+        return np.asarray(samples.reshape(-1, self._step) @ self._mean)
 
     def _write(self, start: int, samples: Samples) -> None:
         samples = samples[-self._size :]

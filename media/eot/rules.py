@@ -14,6 +14,9 @@ from media.eot.base import EndOfTurn, Post
 from media.frames import AudioFormat, AudioFrame
 
 REMEMBER_MS = 1600  # of audio: a second of speech, and the detector's wait after it
+STALE_MS = (
+    1200  # of audio since the last partial: the words of a recogniser that is so far behind tell nothing
+)
 SURE = 0.1  # words that say so clearly whether somebody goes on are not outvoted by his voice
 
 
@@ -40,6 +43,8 @@ class RulesStream:
         self._hints, self._language = Hints(), "en"
         self._partial = Transcript("", final=False)
         self._silent = False
+        self._since_partial = 0  # frames
+        self._stale = STALE_MS // format.ptime_ms
         self._sound = prosody.NEUTRAL  # of this pause
 
     def expect(self, hints: Hints, language: str) -> None:
@@ -47,12 +52,13 @@ class RulesStream:
 
     def push(self, frame: AudioFrame) -> None:
         self._audio.append(frame.pcm)
+        self._since_partial += 1
 
     def begin(self) -> None:
         self._partial, self._silent = Transcript("", final=False), False
 
     def partial(self, partial: Transcript) -> None:
-        self._partial = partial
+        self._partial, self._since_partial = partial, 0
         if self._silent:
             self._post(self._score())
 
@@ -71,12 +77,16 @@ class RulesStream:
 
     def _score(self) -> float:
         partial = self._partial
-        words = completeness(
-            partial.text,
-            self._hints,
-            self._language,
-            complete=partial.complete,
-            fragment=partial.fragment,
+        words = (
+            None
+            if self._since_partial > self._stale
+            else completeness(
+                partial.text,
+                self._hints,
+                self._language,
+                complete=partial.complete,
+                fragment=partial.fragment,
+            )
         )
         lean = self._sound - prosody.NEUTRAL
         if words is None:

@@ -246,6 +246,49 @@ def test_a_far_end_that_confirms_no_more_does_not_hold_the_line() -> None:
     assert len(leg.sent) == 50
 
 
+@pytest.mark.parametrize("word", [True, False])
+def test_no_old_audio_after_an_interruption(word: bool) -> None:
+    """Neither what the far end had buffered, nor what the voice was still making, comes after it."""
+
+    async def main() -> tuple[Call, BufferingLeg, float, float]:
+        leg = BufferingLeg(lead_ms=400)
+        call = with_leg(leg, greeting=[Say(LONG), Say(LONG)], answer=lambda turn: [])
+        task = await start(call)
+        await leg.beat(ms=500)
+        began = asyncio.get_running_loop().time()
+        await leg.beat(SPEECH, 200)
+        if word:
+            call.ears.results.put_nowait(Transcript("stop", final=False))
+        call.ears.next_text = "stop"
+        await leg.beat(SPEECH, 1200)
+        await leg.beat(ms=2000)
+        await stop(call, task)
+        return call, leg, began, max(at for at, _ in leg.played)
+
+    call, leg, began, last = run(main())
+    assert last - began < 0.35 + 0.06  # barge_in_ms, and one beat to say so
+    assert not [at for at in leg.sent_at if at > last + 0.02]
+    assert [e for e in call.dialog.log if e[0] == "bot"][0][2] is False
+
+
+def test_the_history_holds_what_the_far_end_played() -> None:
+    async def main() -> tuple[Call, BufferingLeg]:
+        leg = BufferingLeg(lead_ms=400, latency_ms=40)
+        call = with_leg(leg, greeting=[Say(LONG)])
+        task = await start(call)
+        await leg.beat(ms=460)
+        leg.sink.on_dtmf("1")
+        await leg.beat(ms=300)
+        await stop(call, task)
+        return call, leg
+
+    call, leg = run(main())
+    heard = next(e for e in call.seen.of("heard") if e["said"] == LONG)
+    played_ms = 20 * sum(frame.pts < 8 * 1000 for at, frame in leg.played if at <= 0.48)
+    assert abs(heard["ms"] - played_ms) <= 60
+    assert len(heard["text"].split()) == heard["ms"] // 100
+
+
 # Silence, keys, hold
 
 

@@ -177,7 +177,8 @@ class ReplayEstimate:
 
     def stream(self, format: AudioFormat, post: Post) -> Off:
         loop = asyncio.get_running_loop()
-        self._timers = [loop.call_at(at / 1000, post, score) for at, score in self._scores]
+        # A score follows what it is about (a pause, a partial) within the same millisecond.
+        self._timers = [loop.call_at((at + 1) / 1000, post, score) for at, score in self._scores]
         return Off()
 
     async def close(self) -> None:

@@ -72,6 +72,16 @@ def test_a_new_turn_forgets_the_words_of_the_last() -> None:
     assert scores == [prosody.NEUTRAL]
 
 
+def test_words_of_a_recogniser_that_is_far_behind_tell_nothing() -> None:
+    scores: list[float] = []
+    estimate = stream(scores, prosody=0.0)
+    estimate.partial(Transcript("i want to speak to", final=False))
+    for n in range(70):
+        estimate.push(AudioFrame(bytes(320), 8000, n * 160))
+    estimate.paused()
+    assert scores == [prosody.NEUTRAL]
+
+
 def test_off_says_nothing() -> None:
     estimate = off.create(off.Config()).stream(AudioFormat(), lambda score: pytest.fail("a score"))
     estimate.begin()

@@ -68,7 +68,7 @@ def test_what_an_agent_said_is_said_again(name: str) -> None:
 def test_more_patience_moves_the_turns_that_waited_for_it(clinic: Flow) -> None:
     lines, _ = again("booking", clinic, TurnPolicy(end_silence_ms=900))
     moved = [line.moved_ms for line in lines if line.mark is Mark.MOVED and line.item.kind == "caller"]
-    assert moved and all(abs(ms - 400) <= 40 for ms in moved)
+    assert moved and all(100 <= ms <= 440 for ms in moved)  # less, where the estimate was sure of itself
     assert "no thank you" not in str([line.item for line in lines if line.mark is Mark.MOVED][:1])
 
 
