@@ -7,7 +7,7 @@ whole process tree, so worker processes count.
 import asyncio
 import os
 import resource
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from dialog.types import Domain, Hints
 from media.errors import ProviderError
 from media.frames import AudioFormat, AudioFrame
 from media.stt.base import SpeechToText, SttStream
+from media.tasks import task_scope
 from media.tts.base import TextToSpeech
 from voicegw.errors import VoicegwError
 from voicegw.phone.sound import Sound, read_sound
@@ -110,34 +111,52 @@ async def _hear(engine: SpeechToText, sample: Sample, result: EarsResult) -> Non
     result.audio_s += sample.sound.ms / 1000
     result.words += len(sample.words)
     heard: tuple[str, ...] = ()
-    first = True  # no partial yet
     try:
-        async with engine.stream(AudioFormat(RATE), Domain("bench")) as stream:
+        async with engine.stream(AudioFormat(RATE), Domain("bench")) as stream, task_scope() as start:
             stream.expect(Hints())
+            found: asyncio.Queue[tuple[float, Transcript | ProviderError]] = asyncio.Queue()
+            start(_read(stream, found), "read")
             stream.begin()
             began = loop.time()
             await _play(stream, sample.sound)
             stream.finish()
             ended = loop.time()
-            async with asyncio.timeout(FINAL_S), aclosing(_transcripts(stream)) as transcripts:
-                async for at, transcript in transcripts:
-                    if transcript.final:
-                        heard = plain(transcript.text)
-                        result.finals_ms.append(max(0.0, at - ended) * 1000)
-                        break
-                    if first:
-                        result.partials_ms.append((at - began) * 1000)
-                        first = False
+            async with asyncio.timeout(FINAL_S):
+                heard = await _final(found, began, ended, result)
     except (ProviderError, TimeoutError):
         result.failed += 1
     result.errors += Levenshtein.distance(sample.words, heard)
 
 
-async def _transcripts(stream: SttStream) -> AsyncGenerator[tuple[float, Transcript], None]:
+async def _final(
+    found: "asyncio.Queue[tuple[float, Transcript | ProviderError]]",
+    began: float,
+    ended: float,
+    result: EarsResult,
+) -> tuple[str, ...]:
+    """The words of the final; when it and the first partial came."""
+    first = True
+    while True:
+        at, transcript = await found.get()
+        if isinstance(transcript, ProviderError):
+            raise transcript
+        if transcript.final:
+            result.finals_ms.append(max(0.0, at - ended) * 1000)
+            return plain(transcript.text)
+        if first:
+            result.partials_ms.append((at - began) * 1000)
+            first = False
+
+
+async def _read(stream: SttStream, found: "asyncio.Queue[tuple[float, Transcript | ProviderError]]") -> None:
+    """What is understood, at the moment it is."""
     loop = asyncio.get_running_loop()
-    async for found in stream:
-        if isinstance(found, Transcript):
-            yield loop.time(), found
+    try:
+        async for transcript in stream:
+            if isinstance(transcript, Transcript):
+                found.put_nowait((loop.time(), transcript))
+    except ProviderError as error:
+        found.put_nowait((loop.time(), error))
 
 
 async def _play(stream: SttStream, sound: Sound) -> None:
