@@ -6,7 +6,6 @@ proxy makes of the request on its way says nothing. Mounted by voicegw/mount.py.
 
 import logging
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 from aiohttp import web
 
@@ -16,11 +15,9 @@ from sip.carrierdesk import CarrierDesk, CarrierHost
 from sip.medialine import Line
 from sip.mediasocket import close_socket, open_socket, read_socket
 from sip.mediastream import MediaStreamLeg
+from sip.webpeer import is_local
 
 log = logging.getLogger(__name__)
-
-FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
-LARGEST_HOOK = 65_536  # bytes; webhooks are a few hundred
 
 
 class CarrierMount:
@@ -88,11 +85,12 @@ class CarrierMount:
         return ws
 
     async def _asked(self, request: web.Request) -> WebRequest:
-        if (request.content_length or 0) > LARGEST_HOOK:
-            raise Refused("too long", 413)
-        body = await request.read() if request.body_exists else b""
+        try:
+            body = await request.read() if request.body_exists else b""
+        except web.HTTPRequestEntityTooLarge:
+            raise Refused("too long", 413) from None
         url = f"{self._host.public_url()}{request.raw_path}"
-        return WebRequest(request.method, url, request.headers, body, self._host.now(), _is_local(request))
+        return WebRequest(request.method, url, request.headers, body, self._host.now(), is_local(request))
 
     def _refuse(self, what: str, request: web.Request, error: Refused) -> web.Response:
         log.warning(
@@ -105,12 +103,3 @@ class CarrierMount:
             },
         )
         return web.Response(status=error.status, text="Refused.\n")
-
-
-def _is_local(request: web.Request) -> bool:
-    if any(name in request.headers for name in FORWARDED):
-        return False
-    try:
-        return ip_address((request.remote or "").split("%")[0]).is_loopback
-    except ValueError:
-        return False

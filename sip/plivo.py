@@ -46,6 +46,7 @@ from sip.mediacore import (
     read_json,
     text,
 )
+from sip.webpeer import same_secret
 
 CONTENT_TYPE = "audio/x-mulaw"
 RING_S = 30.0  # how long a transfer's target may ring where the order does not say
@@ -234,8 +235,8 @@ class Plivo(Carrier):
         """Raise Refused unless Plivo has signed it."""
         given = request.headers.get("X-Plivo-Signature-V3", "").split(",")
         nonce = request.headers.get("X-Plivo-Signature-V3-Nonce", "")
-        right = signature(self.config.auth_token, request, nonce).encode()
-        if not nonce or not any(hmac.compare_digest(right, one.strip().encode()) for one in given):
+        right = signature(self.config.auth_token, request, nonce)
+        if not nonce or not any(same_secret(one.strip(), right) for one in given):
             raise Refused("wrong signature" if given != [""] else "no signature")
 
     def check_socket(self, request: WebRequest) -> None:

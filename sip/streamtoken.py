@@ -10,6 +10,8 @@ import hmac
 import secrets
 from collections.abc import Callable
 
+from sip.webpeer import same_secret
+
 LIFETIME_S = 60.0  # carriers connect within a second or two; a call that is bridged first may ring meanwhile
 _NONCE, _MAC = 12, 20  # bytes
 
@@ -37,7 +39,7 @@ class StreamTokens:
     def redeem(self, token: str) -> str:
         """The call that a pass is for; it is used up. Raises BadToken."""
         nonce, _, mac = token.partition(".")
-        if not hmac.compare_digest(mac.encode(), self._mac(nonce).encode()):
+        if not same_secret(mac, self._mac(nonce)):
             raise BadToken("forged")
         known = self._open.pop(nonce, None)
         if known is None:
@@ -48,7 +50,7 @@ class StreamTokens:
         return call
 
     def _mac(self, nonce: str) -> str:
-        mac = hmac.new(self._key, nonce.encode(), hashlib.sha256).digest()[:_MAC]
+        mac = hmac.new(self._key, nonce.encode("utf-8", "replace"), hashlib.sha256).digest()[:_MAC]
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
     def _forget(self) -> None:

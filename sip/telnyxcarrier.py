@@ -6,7 +6,6 @@ https://developers.telnyx.com/docs/voice/programmable-voice
 """
 
 import asyncio
-import hmac
 import secrets
 from base64 import b64decode, b64encode
 from collections import OrderedDict
@@ -25,6 +24,7 @@ from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed
 from sip.mediacore import Capabilities, Encoding, Means, MediaStreamCore, strings, text
 from sip.telnyx import RATES, TelnyxCore
+from sip.webpeer import same_secret
 
 TOLERANCE_S = 300  # age of a signed webhook; Telnyx's own recommendation
 TOKEN_HEADER = "X-Telnyx-Streaming-Auth-Token"  # noqa: S105 - a header's name
@@ -127,7 +127,7 @@ class Telnyx(Carrier):
     def check_socket(self, request: WebRequest) -> None:
         """Raise Refused unless it brings the token that Telnyx was given."""
         given = request.headers.get(TOKEN_HEADER, "")
-        if not hmac.compare_digest(given.encode(), self._socket_token.encode()):
+        if not same_secret(given, self._socket_token):
             raise Refused("wrong streaming token")
 
     async def hook(self, hook: str, request: WebRequest, desk: Desk) -> WebAnswer:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from sip.carrier import Refused, WebRequest
+from sip.webpeer import same_secret
 
 PORTS = {"https": 443, "wss": 443, "http": 80, "ws": 80}
 LONGEST_PARAMETER = 500  # characters; Twilio drops the call for more
@@ -37,7 +38,7 @@ def check(token: str, request: WebRequest, header: str = "X-Twilio-Signature") -
     digests = parse_qs(urlsplit(request.url).query).get("bodySHA256")
     fields: list[tuple[str, str]] = []
     if digests:  # a body of JSON: the URL carries its digest, and is all that is signed
-        if not hmac.compare_digest(hashlib.sha256(request.body).hexdigest(), digests[0].lower()):
+        if not same_secret(digests[0].lower(), hashlib.sha256(request.body).hexdigest()):
             raise Refused("the body is not the one that was signed")
     elif request.method == "POST":
         fields = request.form
@@ -60,9 +61,7 @@ def check_socket(token: str, request: WebRequest, header: str = "X-Twilio-Signat
 
 def _signed(token: str, url: str, fields: Iterable[tuple[str, str]], given: str) -> bool:
     fields = tuple(fields)
-    right = [
-        hmac.compare_digest(signature(token, u, fields).encode(), given.encode()) for u in addresses(url)
-    ]
+    right = [same_secret(given, signature(token, u, fields)) for u in addresses(url)]
     return bool(token) and any(right)
 
 

@@ -5,7 +5,9 @@ is a line in one of the tables below, with its reason.
 """
 
 import ast
+import configparser
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -185,3 +187,20 @@ def test_exceptions_are_still_needed() -> None:
     tables = {**DRIVERS, **BROAD_EXCEPTS, **{k.split(":")[0]: v for k, v in SIZE_EXCEPTIONS.items()}}
     assert not set(tables) - files
     assert all(len(reason) > 10 for reason in tables.values())
+
+
+def test_files_that_are_no_code_are_installed() -> None:
+    """A pattern of setup.cfg names each: else they are here, and missing after `pip install`."""
+    parser = configparser.RawConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    patterns = [p.strip() for p in parser["options.package_data"]["*"].split(",")]
+    wrong = []
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*"):
+            if not file.is_file() or file.suffix in {".py", ".pyc", ".so"} or file.name.startswith("."):
+                continue
+            home = next(folder for folder in file.parents if (folder / "__init__.py").exists())
+            inside = file.relative_to(home)
+            if not any(fnmatch(str(inside), p) and p.count("/") == len(inside.parts) - 1 for p in patterns):
+                wrong.append(str(file.relative_to(ROOT)))
+    assert not wrong, "\n".join(wrong)

@@ -7,17 +7,16 @@ DELETE /api/calls/{id}, POST /api/calls/{id}/hangup   end a call, whatever its s
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from pydantic import TypeAdapter, ValidationError
 
 from voicegw.config.outbound import RetryPolicy
+from voicegw.jsonbody import BadBody, read_body
 from voicegw.outbound import Dialer, DialOrder, DialRefused
 
-MAX_BODY = 65_536  # bytes
 MAX_HEADERS, MAX_VALUE = 20, 512  # of one order: a header of SIP has to fit into a datagram
 _HEADER = re.compile(r"X-[A-Za-z0-9-]{1,60}", re.IGNORECASE)
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]*")
@@ -62,10 +61,6 @@ class DialBody:
         )  # fmt: skip
 
 
-_BODY = TypeAdapter(DialBody)
-_NAMES = tuple(field.name for field in fields(DialBody))
-
-
 class DialApi:
     """A part of the web server (voicegw/mount.py)."""
 
@@ -84,8 +79,8 @@ class DialApi:
 
     async def _dial(self, request: web.Request) -> web.Response:
         try:
-            dial = self._dialer.dial((await _body(request)).order())
-        except DialRefused as error:
+            dial = self._dialer.dial((await read_body(request, DialBody)).order())
+        except (BadBody, DialRefused) as error:
             headers = {"Retry-After": "10"} if error.status == 503 else {}
             return web.json_response({"error": str(error)}, status=error.status, headers=headers)
         headers = {"Location": f"/api/calls/{dial.id}"}
@@ -96,29 +91,6 @@ class DialApi:
         if not await self._dialer.hang_up(call_id):
             return web.json_response({"error": "there is no such call in progress"}, status=404)
         return web.json_response({"id": call_id}, status=202)
-
-
-async def _body(request: web.Request) -> DialBody:
-    """Raises DialRefused. Only JSON is taken: a form of a web page cannot send that, so no page that an
-    operator happens to visit can place calls from this machine."""
-    if request.content_type != "application/json":
-        raise DialRefused(415, "the body must be application/json")
-    text = await request.content.read(MAX_BODY + 1)
-    while len(text) <= MAX_BODY and (more := await request.content.read(MAX_BODY + 1 - len(text))):
-        text += more
-    if len(text) > MAX_BODY:
-        raise DialRefused(413, f"the body is longer than {MAX_BODY} bytes")
-    try:
-        body = _BODY.validate_json(text)
-        unknown = set(TypeAdapter(dict[str, Any]).validate_json(text)) - set(_NAMES)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise DialRefused(400, f"{where}: {message}" if where else message) from error
-    if unknown:
-        raise DialRefused(400, f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(_NAMES)}")
-    return body
 
 
 def _text(name: str, value: str) -> None:

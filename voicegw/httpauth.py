@@ -1,20 +1,14 @@
-"""Who may read calls and recordings: this machine, or whoever knows `http.token`.
-
-From this machine means: the connection comes from a loopback address, was not passed on by a proxy, and
-asks for a local name. The last keeps web pages out that point a name of theirs at 127.0.0.1 (DNS
-rebinding).
-"""
+"""Who may read calls and recordings, and take part in them: this machine (`sip.webpeer.is_local`), or whoever
+knows `http.token`."""
 
 import base64
 import binascii
-import hmac
-from ipaddress import ip_address
 
 from aiohttp import web
 
+from sip.webpeer import is_local, same_secret
+
 PUBLIC = frozenset({"/health", "/health/live", "/health/ready", "/healthz", "/metrics"})
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
-_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def refusal(request: web.Request, token: str, public: tuple[str, ...] = ()) -> web.Response | None:
@@ -24,7 +18,7 @@ def refusal(request: web.Request, token: str, public: tuple[str, ...] = ()) -> w
         return None
     if _foreign_page(request):
         return web.Response(status=403, text="Pages of other sites may change nothing here.\n")
-    if _is_local(request) or _knows(request, token):
+    if is_local(request) or _knows(request, token):
         return None
     if not token:
         text = "Calls can be read from this machine only. Set http.token to read them from elsewhere.\n"
@@ -33,29 +27,12 @@ def refusal(request: web.Request, token: str, public: tuple[str, ...] = ()) -> w
     return web.Response(status=401, text="The token (http.token) is needed.\n", headers=challenge)
 
 
-def _is_local(request: web.Request) -> bool:
-    if any(name in request.headers for name in _FORWARDED):
-        return False
-    try:
-        address = ip_address((request.remote or "").split("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback and _host_name(request.host) in _LOCAL_NAMES
-
-
 def _foreign_page(request: web.Request) -> bool:
     """Whether a page of another site asks, in the browser of somebody who may, for more than reading."""
     origin = request.headers.get("Origin")
     if request.method in ("GET", "HEAD", "OPTIONS") or origin is None:
         return False
     return origin.partition("://")[2].lower() != request.host.lower()
-
-
-def _host_name(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].split("]", maxsplit=1)[0]
-    return host.rsplit(":", 1)[0].lower() if host.count(":") == 1 else host.lower()
 
 
 def _knows(request: web.Request, token: str) -> bool:
@@ -70,4 +47,4 @@ def _knows(request: web.Request, token: str) -> bool:
             return False
     elif scheme.lower() != "bearer":
         return False
-    return hmac.compare_digest(given.encode(), token.encode())
+    return same_secret(given, token)

@@ -18,10 +18,8 @@ does.
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from aiohttp import web
-from pydantic import TypeAdapter, ValidationError
 
 from dialog.types import Say, SendDtmf, Transfer, TransferMode
 from media.company import Role
@@ -31,12 +29,10 @@ from media.leg import HangupCause
 from media.music import music
 from media.session import CallSession
 from voicegw.dialler import LiveDialler
+from voicegw.jsonbody import BadBody, T, read_body
 from voicegw.livecalls import LiveCalls
 
-MAX_BODY = 16_384  # bytes
 MAX_DIGITS, MAX_TEXT = 64, 2_000  # characters
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,20 +214,7 @@ def _wrong(message: str, status: int = 400) -> web.HTTPException:
 
 
 async def _read(request: web.Request, kind: type[T]) -> T:
-    """The body. Only JSON: a form on some web page cannot send that."""
-    if request.content_type != "application/json":
-        raise _wrong("the body must be application/json", 415)
-    text = await request.content.read(MAX_BODY + 1)
-    while len(text) <= MAX_BODY and (more := await request.content.read(MAX_BODY + 1 - len(text))):
-        text += more
-    if len(text) > MAX_BODY:
-        raise _wrong(f"the body is longer than {MAX_BODY} bytes")
     try:
-        body = TypeAdapter(kind).validate_json(text)
-        unknown = set(TypeAdapter(dict[str, Any]).validate_json(text)) - set(kind.__dataclass_fields__)  # type: ignore[attr-defined]
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise _wrong(f"{'.'.join(map(str, first['loc']))}: {first['msg']}".lstrip(": ")) from error
-    if unknown:
-        raise _wrong(f"unknown: {', '.join(sorted(unknown))}")
-    return body
+        return await read_body(request, kind)
+    except BadBody as error:
+        raise _wrong(str(error), error.status) from error

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 LIST_LIMIT = 1000
 PAGE_CALLS = 20
+MAX_BODY = 65_536  # bytes of a request; webhooks and orders are a few hundred
 SHUTDOWN_S = 1.0  # for requests in progress; a browser's idle connection must not hold us up
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -60,7 +61,8 @@ class HttpServer:
         self._config, self._parts = config, parts
         self._public = tuple(path for mount in mounts for path in mount.public)
         self._app = web.Application(
-            middlewares=[web.normalize_path_middleware(append_slash=False), self._guard]
+            client_max_size=MAX_BODY,
+            middlewares=[web.normalize_path_middleware(append_slash=False), self._guard],
         )
         self._app.add_routes(
             [

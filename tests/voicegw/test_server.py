@@ -196,6 +196,16 @@ def test_a_broken_database_is_said_and_health_still_answers(tmp_path: Path) -> N
 # Who may read
 
 
+async def raw(house: House, path: str, headers: bytes) -> bytes:
+    """The status line of the answer to a request that no honest client makes."""
+    port = int(house.server.url.rstrip("/").rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n".encode() + headers + b"\r\n")
+    line = await reader.readline()
+    writer.close()
+    return line
+
+
 @pytest.mark.parametrize(
     "path", ["/calls", "/calls/c1", "/api/calls", "/api/calls/c1", "/api/calls/c1/recording"]
 )
@@ -215,6 +225,8 @@ def test_calls_are_for_this_machine_or_for_the_token(tmp_path: Path, path: str) 
         assert refused.status == 401 and refused.headers["WWW-Authenticate"].startswith("Basic")
         for wrong in ("Bearer wrong", "Basic !!!", "Basic d3Jvbmc=", "Digest x", "Bearer"):
             assert (await get(path, headers={**elsewhere, "Authorization": wrong})).status == 401, wrong
+        status_line = await raw(house, path, b"Authorization: Bearer \xff\xfe\r\nX-Real-IP: 203.0.113.9\r\n")
+        assert b" 401 " in status_line, "bytes that are no UTF-8"
         right = {**elsewhere, "Authorization": "Bearer geheimß"}
         assert (await get(path, headers=right)).status == 200
         browser = "Basic " + base64.b64encode(b"me:" + "geheimß".encode()).decode()

@@ -12,6 +12,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sip.webpeer import same_secret
+
 LIFETIME_S = 60  # from the page's request to its WebSocket
 REMEMBERED = 10_000  # used tokens; more in a minute are refused
 
@@ -44,7 +46,7 @@ class TokenBox:
     def redeem(self, token: str, now: float) -> Grant:
         """What it allows, once. Raises BadToken."""
         body, _, signature = token.partition(".")
-        if not hmac.compare_digest(_encode(self._sign(body)).encode(), signature.encode()):
+        if not same_secret(signature, _encode(self._sign(body))):
             raise BadToken("the token is not ours")
         nonce, end, origin, flows = json.loads(_decode(body))
         if now > end:
@@ -58,7 +60,7 @@ class TokenBox:
         return Grant(origin, tuple(flows))
 
     def _sign(self, body: str) -> bytes:
-        return hmac.digest(self._key, body.encode(), hashlib.sha256)
+        return hmac.digest(self._key, body.encode("utf-8", "replace"), hashlib.sha256)
 
     def _forget(self, now: float) -> None:
         """Nonces of tokens that have expired; they stand in order."""
