@@ -19,7 +19,7 @@ HEADER = 12  # bytes of an RTP header: reports count payload only
 class Reports:
     """Of one call. The leg says when time passes."""
 
-    def __init__(self, source: RtpSource, stats: MediaStats, send: Callable[[bytes], None]) -> None:
+    def __init__(self, source: RtpSource, stats: MediaStats, send: Callable[[bytes], object]) -> None:
         """`send` gets each report."""
         self._source, self._stats, self._send = source, stats, send
         self._first = source.sequence

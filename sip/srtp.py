@@ -13,6 +13,7 @@ from media.errors import MissingExtra
 from media.rtp import is_rtcp
 from sip.sdes import SrtpKeys
 
+WINDOW = 1024  # packets: after a stall many come at once and out of order; RFC 3711, 3.3.2 wants 64 at least
 LONGEST = 1340  # bytes of a packet before encryption; libsrtp's binding has room for 1500 with its trailers
 
 _PROFILES = {
@@ -52,6 +53,11 @@ class Srtp:
         self._keys = keys
         self._sender = self._session(keys.send, sending=True)
         self._receiver = self._session(keys.receive, sending=False)
+
+    @property
+    def suite(self) -> str:
+        """The cipher, as in SDP."""
+        return self._keys.suite
 
     def rekey(self, keys: SrtpKeys) -> None:
         """From a new agreement on. A direction whose key stays goes on counting where it is: the same key
@@ -93,5 +99,6 @@ class Srtp:
     def _session(self, key: bytes, *, sending: bool) -> Any:
         policy = self._library.Policy
         kind = policy.SSRC_ANY_OUTBOUND if sending else policy.SSRC_ANY_INBOUND
-        profile = getattr(policy, _PROFILES[self._keys.suite])
-        return self._library.Session(policy(key, kind, 0, profile))
+        chosen = policy(key, kind, 0, getattr(policy, _PROFILES[self._keys.suite]))
+        chosen.window_size = WINDOW
+        return self._library.Session(chosen)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-import pylibsrtp
+import pylibsrtp  # noqa: F401 - optional elsewhere (sip/srtp.py), needed here: say so at the start
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,6 +16,8 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
 from sip.errors import RemoteProtocolError
+from sip.sdes import SrtpKeys
+from sip.srtp import Srtp, SrtpStats
 
 DTLS_1_2 = 0xFEFD  # RFC 9147 is not yet in browsers; its records need another packing
 MTU = 1200  # bytes; what fits through every tunnel (RFC 8261, section 5)
@@ -35,14 +37,21 @@ class Profile(NamedTuple):
     """A protection profile of SRTP (RFC 5764, section 4.1.2; RFC 7714, section 14.2)."""
 
     name: bytes
-    number: int  # libsrtp's
+    suite: str  # as in SDP, and in sip/srtp.py
     key: int  # bytes
     salt: int
 
+    def keys(self, material: bytes, *, client: bool) -> SrtpKeys:
+        """`material` as exported: client's key, server's key, client's salt, server's salt."""
+        keys = [material[i * self.key : (i + 1) * self.key] for i in (0, 1)]
+        salts = material[2 * self.key :]
+        both = [keys[i] + salts[i * self.salt : (i + 1) * self.salt] for i in (0, 1)]
+        return SrtpKeys(self.suite, *(both if client else both[::-1]))
+
 
 PROFILES = (
-    Profile(b"SRTP_AEAD_AES_128_GCM", pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 16, 12),
-    Profile(b"SRTP_AES128_CM_SHA1_80", pylibsrtp.Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 16, 14),
+    Profile(b"SRTP_AEAD_AES_128_GCM", "AEAD_AES_128_GCM", 16, 12),
+    Profile(b"SRTP_AES128_CM_SHA1_80", "AES_CM_128_HMAC_SHA1_80", 16, 14),
 )
 
 
@@ -80,54 +89,13 @@ def fingerprint(certificate: x509.Certificate, digest: str) -> str:
     return certificate.fingerprint(_DIGESTS[digest]).hex(":").upper()
 
 
-class SrtpPair:
-    """Both directions of one association."""
-
-    def __init__(self, profile: Profile, material: bytes, *, client: bool) -> None:
-        """`material` as exported: client's key, server's key, client's salt, server's salt."""
-        keys = [material[i * profile.key : (i + 1) * profile.key] for i in (0, 1)]
-        salts = material[2 * profile.key :]
-        both = [keys[i] + salts[i * profile.salt : (i + 1) * profile.salt] for i in (0, 1)]
-        ours, theirs = both if client else both[::-1]
-        self._out = _session(profile, ours, pylibsrtp.Policy.SSRC_ANY_OUTBOUND)
-        self._in = _session(profile, theirs, pylibsrtp.Policy.SSRC_ANY_INBOUND)
-
-    def protect(self, packet: bytes) -> bytes:
-        """RTP -> SRTP."""
-        return self._out.protect(packet)
-
-    def unprotect(self, packet: bytes) -> bytes | None:
-        """SRTP -> RTP; None for what is forged, damaged or came before."""
-        try:
-            return self._in.unprotect(packet)
-        except pylibsrtp.Error:
-            return None
-
-    def protect_report(self, packet: bytes) -> bytes:
-        """RTCP -> SRTCP."""
-        return self._out.protect_rtcp(packet)
-
-    def unprotect_report(self, packet: bytes) -> bytes | None:
-        """SRTCP -> RTCP; None as above."""
-        try:
-            return self._in.unprotect_rtcp(packet)
-        except pylibsrtp.Error:
-            return None
-
-
-def _session(profile: Profile, key: bytes, kind: int) -> pylibsrtp.Session:
-    policy = pylibsrtp.Policy(key=key, ssrc_type=kind, srtp_profile=profile.number)
-    policy.window_size = 1024  # packets: after a stall many come at once and out of order
-    return pylibsrtp.Session(policy)
-
-
 class Dtls:
     """One association. `start`, then `receive` whatever comes and `timed_out` when time has passed; after
     each of them send what `datagrams` gives."""
 
-    def __init__(self, ours: Certificate, theirs: tuple[str, str], *, client: bool) -> None:
+    def __init__(self, ours: Certificate, theirs: tuple[str, str], stats: SrtpStats, *, client: bool) -> None:
         """`theirs`: digest and fingerprint from the offer."""
-        self._theirs, self._client = theirs, client
+        self._theirs, self._stats, self._client = theirs, stats, client
         context = SSL.Context(SSL.DTLS_METHOD)
         context.set_max_proto_version(DTLS_1_2)
         context.set_options(SSL.OP_NO_TICKET)
@@ -142,7 +110,7 @@ class Dtls:
             self._ssl.set_connect_state()
         else:
             self._ssl.set_accept_state()
-        self.srtp: SrtpPair | None = None
+        self.srtp: Srtp | None = None
         """Once the handshake is done."""
         self.closed = False
         """The far end has said goodbye."""
@@ -215,7 +183,7 @@ class Dtls:
             raise RemoteProtocolError("DTLS: no SRTP protection profile in common")
         size = 2 * (profile.key + profile.salt)
         material = self._ssl.export_keying_material(b"EXTRACTOR-dtls_srtp", size)
-        self.srtp = SrtpPair(profile, material, client=self._client)
+        self.srtp = Srtp(profile.keys(material, client=self._client), self._stats)
 
 
 def _packed(data: bytes) -> list[bytes]:

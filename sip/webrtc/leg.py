@@ -50,9 +50,9 @@ class WebRtcLeg:
         self.stats = MediaStats()
         ssrc = RANDOM.getrandbits(32)
         events = PathEvents(self._packet, self._report, self._connected, self._path_failed, self._path_closed)
-        self._path = MediaPath(media.config, media.certificate, ssrc, media.start, events)
+        self._path = MediaPath(media.config, media.certificate, ssrc, media.start, events, self.stats.srtp)
         self._source = RtpSource(ssrc, RANDOM.getrandbits(15), RANDOM.getrandbits(32))
-        self._reports = Reports(self._source, self.stats, self._path.send_report)
+        self._reports = Reports(self._source, self.stats, self._path.send)
         self._receiver: RtpReceiver | None = None
         self._sender: RtpSender | None = None
         self._events = EventSender(CLOCK)
@@ -198,6 +198,7 @@ class WebRtcLeg:
         if not first and self._receiver is not None:
             self._receiver.restart()  # another page may send with another SSRC
         self._idle = 0
+        self.stats.cipher = self._path.cipher
         self._settled.set()
         self._on_state("connected")
 
@@ -211,12 +212,9 @@ class WebRtcLeg:
         self._finish(HangupCause.NORMAL)  # the page was closed, whatever becomes of its socket
 
     def _packet(self, data: bytes) -> None:
-        """RTP, decrypted; empty where it could not be."""
+        """RTP, decrypted."""
         receiver = self._receiver
         if receiver is None or self._closed is not None:
-            return
-        if not data:
-            self.stats.received.garbage += 1
             return
         self.flows = True
         if self._sink is None:
@@ -228,8 +226,8 @@ class WebRtcLeg:
             self._pressed(digit)
 
     def _report(self, data: bytes) -> None:
-        """RTCP, decrypted; empty where it could not be."""
-        if data and self._closed is None:
+        """RTCP, decrypted."""
+        if self._closed is None:
             self._reports.received(data, self._loop.time())
 
     def _pressed(self, digit: str) -> None:

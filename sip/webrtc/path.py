@@ -1,6 +1,6 @@
 """The path of one call's media: ICE below, DTLS-SRTP on it. It may be laid anew while the call goes on.
 
-    offer -> IceAgent (gather, connect) -> Dtls -> SrtpPair        browser's datagrams -> on_packet (RTP)
+    offer -> IceAgent (gather, connect) -> Dtls -> Srtp            browser's datagrams -> on_packet (RTP)
 
 A restart (a new network on the browser's side) makes a second agent beside the first; media moves over once
 that one is connected. With the same certificate DTLS and SRTP go on as they are; another certificate means
@@ -18,6 +18,7 @@ from typing import Any
 
 from media.rtp import is_rtcp
 from sip.errors import RemoteProtocolError
+from sip.srtp import SrtpStats
 from sip.webrtc import sdp
 from sip.webrtc.config import WebRtcConfig
 from sip.webrtc.dtls import Certificate, Dtls
@@ -36,7 +37,7 @@ Start = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 class PathEvents:
     """Who is told what. All return at once."""
 
-    packet: Callable[[bytes], None]  # RTP, decrypted; empty where it could not be
+    packet: Callable[[bytes], None]  # RTP, decrypted
     report: Callable[[bytes], None]  # RTCP, the same
     connected: Callable[[], None]  # media may flow, for the first time or anew
     failed: Callable[[str], None]  # this try has failed, and why; another may follow
@@ -57,9 +58,16 @@ class MediaPath:
     """Belongs to one call. `close` must follow."""
 
     def __init__(
-        self, config: WebRtcConfig, certificate: Certificate, ssrc: int, start: Start, events: PathEvents
+        self,
+        config: WebRtcConfig,
+        certificate: Certificate,
+        ssrc: int,
+        start: Start,
+        events: PathEvents,
+        stats: SrtpStats,
     ) -> None:
-        """`start` runs a task that ends with the server at the latest."""
+        """`start` runs a task that ends with the server at the latest; `stats` is the caller's."""
+        self._stats = stats
         self._config, self._certificate, self._ssrc = config, certificate, ssrc
         self._start, self._events = start, events
         self._session, self._version = SESSION.getrandbits(62), 0
@@ -70,6 +78,12 @@ class MediaPath:
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
         self.dropped = 0  # datagrams that could not be sent
+
+    @property
+    def cipher(self) -> str:
+        """Of SRTP; "" before there are keys."""
+        srtp = None if self._link is None else self._link.dtls.srtp
+        return "" if srtp is None else srtp.suite
 
     @property
     def ready(self) -> bool:
@@ -108,18 +122,13 @@ class MediaPath:
             await link.agent.remote(text)
 
     def send(self, packet: bytes) -> bool:
-        """Encrypt and send RTP. Never blocks; False where there is no path now."""
-        link = self._link
-        if link is None or link.dtls.srtp is None:
+        """Encrypt and send RTP or RTCP. Never blocks; False where there is no path now."""
+        srtp = None if self._link is None else self._link.dtls.srtp
+        sealed = None if srtp is None else srtp.protect(packet)
+        if sealed is None:
             return False
-        self._post(link.dtls.srtp.protect(packet))
+        self._post(sealed)
         return True
-
-    def send_report(self, packet: bytes) -> None:
-        """Encrypt and send RTCP, if there is a path now."""
-        link = self._link
-        if link is not None and link.dtls.srtp is not None:
-            self._post(link.dtls.srtp.protect_report(packet))
 
     async def close(self) -> None:
         """Say goodbye and free the sockets. Idempotent."""
@@ -168,7 +177,7 @@ class MediaPath:
         old = self._link
         if old is not None and old.dtls.srtp is not None and old.offer.fingerprint == offer.fingerprint:
             return old.dtls
-        return Dtls(self._certificate, offer.fingerprint, client=not offer.active)
+        return Dtls(self._certificate, offer.fingerprint, self._stats, client=not offer.active)
 
     # One link's life
 
@@ -247,10 +256,9 @@ class MediaPath:
         kind = data[0] if data else 0
         srtp = link.dtls.srtp
         if 128 <= kind <= 191 and srtp is not None:
-            if is_rtcp(data):
-                self._events.report(srtp.unprotect_report(data) or b"")
-            else:
-                self._events.packet(srtp.unprotect(data) or b"")
+            packet = srtp.unprotect(data)
+            if packet is not None:
+                (self._events.report if is_rtcp(data) else self._events.packet)(packet)
         elif 20 <= kind <= 63:
             try:
                 link.dtls.receive(data)

@@ -61,7 +61,7 @@ def test_packets_not_to_be_believed_are_counted() -> None:
     assert receiver.unprotect(packet) is not None
     assert receiver.unprotect(packet) is None
     assert receiver.unprotect(source.packet(0, bytes(160), 160)) is None  # not encrypted
-    for _ in range(200):
+    for _ in range(1100):
         newest = sender.protect(source.packet(0, b"x", 160))
     assert newest is not None and receiver.unprotect(newest) is not None
     assert receiver.unprotect(packet) is None  # too old to tell

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sip.errors import RemoteProtocolError
+from sip.srtp import SrtpStats
 from sip.webrtc.config import WebRtcConfig
 from sip.webrtc.dtls import MTU, Certificate, Dtls, make_certificate
 from sip.webrtc.sdp import OurSide, answer, parse_offer
@@ -118,15 +119,15 @@ def shake(client: Dtls, server: Dtls, lose: int = -1) -> None:
 
 def test_two_sides_agree_on_keys_and_forgeries_and_repetitions_are_dropped() -> None:
     ours, theirs = made(), made()
-    client = Dtls(ours, ("sha-256", theirs.fingerprint), client=True)
-    server = Dtls(theirs, ("sha-256", ours.fingerprint), client=False)
+    client = Dtls(ours, ("sha-256", theirs.fingerprint), SrtpStats(), client=True)
+    server = Dtls(theirs, ("sha-256", ours.fingerprint), SrtpStats(), client=False)
     assert client.srtp is None
     shake(client, server)
     assert client.srtp is not None and server.srtp is not None
     packet = b"\x80\x6f\x00\x01" + bytes(8) + b"hello"
     for one, other in ((client.srtp, server.srtp), (server.srtp, client.srtp)):
         sealed = one.protect(packet)
-        assert packet[12:] not in sealed
+        assert sealed is not None and packet[12:] not in sealed
         damaged = sealed[:-1] + bytes([sealed[-1] ^ 1])
         assert other.unprotect(damaged) is None
         assert other.unprotect(sealed) == packet
@@ -139,8 +140,8 @@ def test_two_sides_agree_on_keys_and_forgeries_and_repetitions_are_dropped() -> 
 
 def test_a_stranger_is_refused_on_both_sides() -> None:
     ours, theirs, stranger = made(), made(), made()
-    client = Dtls(ours, ("sha-256", stranger.fingerprint), client=True)
-    server = Dtls(theirs, ("sha-256", ours.fingerprint), client=False)
+    client = Dtls(ours, ("sha-256", stranger.fingerprint), SrtpStats(), client=True)
+    server = Dtls(theirs, ("sha-256", ours.fingerprint), SrtpStats(), client=False)
     with pytest.raises(RemoteProtocolError, match="certificate"):
         shake(client, server)
     assert client.srtp is None
@@ -150,7 +151,7 @@ def test_a_stranger_is_refused_on_both_sides() -> None:
 @given(st.binary(max_size=200))
 def test_rubbish_ends_a_handshake_or_is_ignored(data: bytes) -> None:
     ours = made()
-    server = Dtls(ours, ("sha-256", ours.fingerprint), client=False)
+    server = Dtls(ours, ("sha-256", ours.fingerprint), SrtpStats(), client=False)
     try:
         server.receive(b"\x16" + data)
         server.datagrams()

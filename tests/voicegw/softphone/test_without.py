@@ -15,7 +15,7 @@ print(asyncio.run(App(Config(), {})._browser(None, None)))
 """
 
 
-@pytest.mark.parametrize("package", ["av", "aioice"])
+@pytest.mark.parametrize("package", ["av", "aioice", "pylibsrtp"])
 def test_the_server_starts_without_the_softphone_and_says_what_to_install(package: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, package], capture_output=True, text=True, check=True, timeout=60
