@@ -23,9 +23,7 @@ from media.frames import AudioFrame
 
 REFERENCE_S = 2.0  # what was played is kept for so long
 WINDOW_MS = 160  # what came in and is searched for: long enough to be unmistakable, two syllables
-YOUNG_S = 3.0  # a line that has an echo has it from the bot's first word
-SEARCH_EVERY = 2  # frames between searches on a young line
-LATER_EVERY = 6  # on an older one without an echo
+SEARCH_EVERY = 2  # frames between searches while the echo is not known
 CHECK_EVERY = 25  # where the echo is known
 SURE = 3  # searches in a row that must agree: vowels of two people are alike for one, not for three
 UNMISTAKABLE = 0.85  # where it is so alike, one search less
@@ -74,7 +72,6 @@ class EchoGuard:
         self._size = int(2000 * REFERENCE_S)
         self._reference = np.zeros(2 * self._size, np.float32)  # twice, so that any part is contiguous
         self._played_until = 0  # index of the first sample (2 kHz) that is not played yet
-        self._heard = 0  # samples of 2 kHz played so far
         self._loud_until = -1  # up to here something audible was played
         self._received = np.zeros(self._window, np.float32)
         self._offset: float | None = None  # from a frame's pts to the clock, in seconds
@@ -97,7 +94,6 @@ class EchoGuard:
             self._write(self._played_until, np.zeros(start - self._played_until, np.float32))
         self._write(start, thin)
         self._played_until = start + len(thin)
-        self._heard += len(thin)
         if float(np.dot(thin, thin)) > FAINT * len(thin):
             self._loud_until = self._played_until
 
@@ -127,11 +123,6 @@ class EchoGuard:
         echo = power <= self._margin * self._gain * self._loudest(start - self._lag, count)
         self.muted += echo
         return echo
-
-    def _every(self) -> int:
-        if self.delay_ms is not None:
-            return CHECK_EVERY
-        return SEARCH_EVERY if self._heard < 2000 * YOUNG_S else LATER_EVERY
 
     @property
     def gain_db(self) -> float:

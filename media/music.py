@@ -58,11 +58,6 @@ def _sound(name: str, rate: int) -> bytes:
     return _tune(rate) if name == "music" else _file(Path(name), rate)
 
 
-def read_wav(path: Path, rate: int) -> bytes:
-    """A WAV file of 16 bits as mono PCM of `rate` Hz. Raises MediaError."""
-    return _file(path, rate)
-
-
 def _file(path: Path, rate: int) -> bytes:
     try:
         with wave.open(str(path)) as wav:

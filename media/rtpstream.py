@@ -22,7 +22,6 @@ FRAME_MS = 20
 COMFORT_NOISE = 13  # RFC 3551: the static type of RFC 3389 at 8 kHz
 NOISE_FRAMES = 50  # 1 s between two of our comfort noise packets, for far ends that lose one
 NOISE_LEVEL = 68  # -dBov, what a quiet line has
-PROBATION = 2  # RFC 3550, A.1 (MIN_SEQUENTIAL): packets in a row before a new source is believed
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ YEARS_AHEAD = 8  # 29 February may be that far away
 
 _ISO = re.compile(r"\b(\d{4})-(\d{1,2})-(\d{1,2})\b")
 _NTH = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b")
-_MODIFIERS = frozenset({"this", "next"})
 _BREAKS = NEGATIONS | {"or", "and", "but"}  # "not tuesday", "monday or tuesday": no single day
 
 GRAMMAR = jsgf(

@@ -59,13 +59,14 @@ class HttpConfig:
     """The web side: health, metrics, and the calls with their recordings."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. 0.0.0.0 opens it to the network; /health and /metrics are then public, calls
-    and recordings need `token`."""
+    """Address to listen on. 0.0.0.0 opens it to the network; /health and /metrics are then public, all else
+    needs `token`."""
     port: int = 8080
     """TCP port, 0 to 65535; 0 takes any free one."""
     token: str = ""
-    """Secret for reading calls and recordings from other machines (`Authorization: Bearer ...`, or as
-    password in the browser). Empty: from this machine only."""
+    """Secret of those who may do from other machines what anybody may do from this one: read calls and
+    recordings, place and end calls, take part in them, drain (`Authorization: Bearer ...`, or as password in
+    the browser). Long and random, such as `openssl rand -hex 24`. Empty: from this machine only."""
     public_url: str = ""
     """How the world reaches this server, such as https://voice.example.com: carriers are told to connect
     there, and their signatures are checked over it. Empty: by its own address."""
