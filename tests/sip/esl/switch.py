@@ -324,7 +324,7 @@ class Switch:
                 channel.hangup(words[1] if len(words) > 1 else "NORMAL_CLEARING")
                 return "+OK\n"
             case "uuid_getvar" if channel:
-                return channel.variables.get(words[1], "_undef_")
+                return channel.variables.get(words[1]) or "_undef_"
             case "uuid_setvar" if channel:
                 channel.variables[words[1]] = words[2] if len(words) > 2 else ""
                 return "+OK\n"

@@ -137,20 +137,31 @@ def test_a_conference_takes_the_caller() -> None:
     rig_test(test)
 
 
-@pytest.mark.parametrize("accepted", [True, False])
-def test_refer_where_the_carrier_allows_it_else_a_bridge(accepted: bool) -> None:
+@pytest.mark.parametrize(
+    "answer, target, hangs_up",
+    [("202", "200", False), ("202", "", True), ("603", "", False), ("202", "486", False)],
+)
+def test_refer_where_the_carrier_does_it_else_a_bridge(answer: str, target: str, hangs_up: bool) -> None:
     async def test(rig: Rig) -> None:
         fake = await rig.call()
 
         def deflect(_: object, arguments: str) -> str:
-            asyncio.get_running_loop().call_later(0.01, fake.hangup, "BLIND_TRANSFER")
-            return "+OK:SIP/2.0 202 Accepted"
+            assert fake.variables["sip_refer_continue_after_reply"] == "true"  # else he is hung up on
+            fake.variables |= {"sip_refer_status_code": answer, "sip_refer_target_status_code": target}
+            if hangs_up:
+                asyncio.get_running_loop().call_later(0.01, fake.hangup, "BLIND_TRANSFER")
+            return "+OK\n"
 
-        refuse = lambda _, __: "-ERR 603 Declined\n"  # noqa: E731
-        rig.switch.apis = {"uuid_deflect": deflect if accepted else refuse}
-        await rig.legs[0].transfer(Transfer("sip:desk@192.0.2.9"))
+        rig.switch.apis = {"uuid_deflect": deflect}
+        order = rig.legs[0].transfer(Transfer("sip:desk@192.0.2.9"))
+        if target == "486":
+            with pytest.raises(TransferError, match="486"):
+                await order
+            assert fake.up and not rig.sessions[0].closed.done()
+            return
+        await order
         assert await rig.sessions[0].closed is HangupCause.NORMAL
-        assert accepted or fake.bridged
+        assert fake.up is (answer == "603")  # then by a bridge
 
     rig_test(test, transfer_by=TransferBy.REFER)
 
