@@ -31,25 +31,19 @@ from sip.freeswitch.leg import FreeswitchLeg
 from sip.freeswitch.outbound import MARGIN_S, dial_string
 from sip.freeswitch.queue import CallQueues
 from sip.freeswitch.references import HEADER
+from sip.freeswitch.referral import refer
 from sip.freeswitch.speaker import Whisper, spoken
 
 log = logging.getLogger(__name__)
 
 RINGING = "tone_stream://%(1000,4000,425);loops=-1"
 SILENCE = "silence_stream://-1"
-REFER_S = 30.0
-REFER_LOOK_S = 0.2
-REFERRED, TARGET = "sip_refer_status_code", "sip_refer_target_status_code"  # set by the answers to REFER
 BRIDGE_S = 3.0
 ALOUD_S = 10.0
 SUMMARY_S = 60.0  # music goes on so long after the ringing
 CONFERENCE = "conference:"
 QUEUE = "queue:"
 _FILE = re.compile(r"[A-Za-z0-9_./\-]+|[a-z_]+://[^\s'\"{}\[\]]+")
-
-
-class _NoReferral(Exception):
-    """The carrier does no transfers."""
 
 
 class Handover:
@@ -74,7 +68,7 @@ class Handover:
             elif target.startswith(QUEUE):
                 name = target.removeprefix(QUEUE)
                 await self.queues.wait(name, leg, lambda agent: self._connect(leg, order, agent))
-            elif not (self._by_refer(order) and await self._refer(leg, target)):
+            elif not (self._by_refer(order) and await refer(self._client, leg, target)):
                 await self._connect(leg, order, target)
         except (EslError, LocalProtocolError) as error:
             raise TransferError(str(error)) from error
@@ -251,46 +245,6 @@ class Handover:
                     log.warning("music could not be stopped", extra={"error": str(error)})
 
     # Elsewhere
-
-    async def _refer(self, leg: FreeswitchLeg, target: str) -> bool:
-        """Ask the carrier to connect the caller itself. False: it refers nobody; bridge instead. Raises
-        TransferError when it tried and nobody answered."""
-        address = target if target.lower().startswith(("sip:", "sips:", "tel:")) else f"sip:{target}"
-        caller = leg.channel.uuid
-        # Else FreeSWITCH hangs up the caller whatever the answer is.
-        values = f"sip_refer_continue_after_reply=true;{REFERRED}=;{TARGET}="
-        await self._client.demand(f"api uuid_setvar_multi {caller} {values}")
-        try:
-            with leg.handing_over():
-                await self._client.demand(f"api uuid_deflect {caller} {commands.word(address)}")
-                await self._referred(leg)
-        except (EslError, _NoReferral) as error:
-            log.info("the carrier refers nobody, bridging", extra={"error": str(error)})
-            return False
-        await leg.channel.hangup("BLIND_TRANSFER")
-        return True
-
-    async def _referred(self, leg: FreeswitchLeg) -> None:
-        """Returns when the caller is with the target."""
-        deadline = asyncio.get_running_loop().time() + REFER_S
-        while leg.channel.is_up:  # a carrier that connects him mostly hangs up our side
-            answer, target = await self._status(leg, REFERRED), await self._status(leg, TARGET)
-            if answer >= 300:
-                raise _NoReferral(f"{answer}")
-            if target >= 300:
-                raise TransferError(f"the target did not answer: {target}")
-            if target >= 200:
-                return
-            if asyncio.get_running_loop().time() > deadline:
-                raise TransferError(f"no result within {REFER_S:g} s")
-            await asyncio.sleep(REFER_LOOK_S)
-
-    async def _status(self, leg: FreeswitchLeg, variable: str) -> int:
-        try:
-            text = await self._client.api("uuid_getvar", f"{leg.channel.uuid} {variable}")
-        except CommandRefused:
-            return 0  # the channel has just ended, which will be told
-        return int(text) if text.isdigit() else 0
 
     async def _conference(self, leg: FreeswitchLeg, name: str) -> None:
         plan = f"'conference:{commands.name(name)}' inline"
