@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
+from xml.etree.ElementTree import Element, tostring
 
 from media.leg import HangupCause
 from sip.carrierrest import RestClient
@@ -78,6 +79,13 @@ class WebAnswer:
     status: int = 200
 
 
+def document(*elements: Element) -> str:
+    """An answer in XML, in the manner of Twilio."""
+    response = Element("Response")
+    response.extend(elements)
+    return '<?xml version="1.0" encoding="UTF-8"?>' + tostring(response, encoding="unicode")
+
+
 @dataclass(frozen=True, slots=True)
 class Announced:
     """A call that a webhook has told of; its socket will come."""
@@ -89,6 +97,11 @@ class Announced:
     order: str = ""  # of an outbound call: what `Carrier.place` was given
 
 
+def own_number(call: OutboundCall, own: str) -> str:
+    """The caller id of a call that we place: a number that it brings, else our own."""
+    return call.caller if call.caller.lstrip("+").isdecimal() else own
+
+
 class Desk(Protocol):
     """What the application does for a carrier's webhooks."""
 
@@ -98,6 +111,9 @@ class Desk(Protocol):
 
     def stream_url(self, call: Announced) -> str:
         """Address of the media socket for this call, with a pass that is good for one connection."""
+
+    def ticket(self, call: Announced) -> str:
+        """A pass for this call as a UUID, for sockets whose address is not ours to write."""
 
     def hook_url(self, hook: str, **query: str) -> str:
         """Address of one of the carrier's own webhooks."""
@@ -126,6 +142,8 @@ class Carrier(Protocol):
     """Its sockets come only after a webhook, with a pass. Else they may come without."""
     client: RestClient | None = None
     """Its REST interface, for the counters."""
+    listens: tuple[str, int] | None = None
+    """Host and TCP port of its calls, where they do not come by WebSocket."""
     subprotocols: tuple[str, ...] = ()
     """WebSocket subprotocols that we agree to."""
 

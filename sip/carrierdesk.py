@@ -110,12 +110,20 @@ class CarrierDesk:
 
     def stream_url(self, call: Announced) -> str:
         """Address of the media socket for this call."""
+        key = self._expect(call)
+        base = self._host.public_url().replace("http", "ws", 1)
+        return f"{base}/{self._carrier.name}/media/{self._tokens.issue(key)}"
+
+    def ticket(self, call: Announced) -> str:
+        """A pass for this call, as a UUID."""
+        return self._tokens.issue_uuid(self._expect(call))
+
+    def _expect(self, call: Announced) -> str:
         key = secrets.token_hex(8)
         self._announced[key] = call
         while len(self._announced) > REMEMBERED:
             self._announced.popitem(last=False)
-        base = self._host.public_url().replace("http", "ws", 1)
-        return f"{base}/{self._carrier.name}/media/{self._tokens.issue(key)}"
+        return key
 
     def hook_url(self, hook: str, **query: str) -> str:
         """Address of one of the carrier's webhooks."""

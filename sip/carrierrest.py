@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import ClientTimeout
 
 from media.errors import MediaError
+from sip.errors import CallFailed
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class RestConfig:
-    """How patient we are."""
+    """Requests to the carrier."""
 
-    timeout_s: float = 8.0  # for one attempt
+    timeout_s: float = 8.0
+    """Seconds that one attempt may take."""
     tries: int = 3
+    """Attempts at a request that got no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,12 @@ def _object(text: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def call_failed(error: CarrierError) -> CallFailed:
+    """A call that could not be ordered; 0: the carrier cannot be reached."""
+    status = 0 if error.status == 0 else 503 if error.status >= 500 else error.status
+    return CallFailed(status, str(error))
 
 
 def problem(name: str, answer: Answer, code: str, said: str, hints: Mapping[str, str]) -> CarrierError:

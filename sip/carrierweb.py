@@ -12,6 +12,7 @@ from aiohttp import web
 from media.tasks import task_scope
 from sip.carrier import Carrier, Refused, WebRequest
 from sip.carrierdesk import CarrierDesk, CarrierHost
+from sip.carriertcp import CarrierPort
 from sip.medialine import Line
 from sip.mediasocket import close_socket, open_socket, read_socket
 from sip.mediastream import MediaStreamLeg
@@ -26,6 +27,7 @@ class CarrierMount:
     def __init__(self, carrier: Carrier, host: CarrierHost) -> None:
         self.carrier, self._host = carrier, host
         self.desk = CarrierDesk(carrier, host)
+        self.port = CarrierPort(carrier, host, self.desk) if carrier.listens is not None else None
 
     @property
     def public(self) -> tuple[str, ...]:
@@ -35,13 +37,21 @@ class CarrierMount:
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """Webhooks and sockets."""
         base = f"/{self.carrier.name}"
-        yield web.get(f"{base}/media", self._media)
-        yield web.get(f"{base}/media/{{token}}", self._media)
+        if self.port is None:
+            yield web.get(f"{base}/media", self._media)
+            yield web.get(f"{base}/media/{{token}}", self._media)
         for hook in self.carrier.hooks:
             yield web.route("*", f"{base}/{hook}", self._hook)
 
+    async def start(self) -> None:
+        """Open the carrier's own port, if it has one. Raises OSError if it is taken."""
+        if self.port is not None:
+            await self.port.start()
+
     async def close(self) -> None:
         """Close the carrier's connections."""
+        if self.port is not None:
+            await self.port.close()
         await self.carrier.close()
 
     async def _hook(self, request: web.Request) -> web.Response:
@@ -61,7 +71,7 @@ class CarrierMount:
         stats.sockets += 1
         try:
             carrier.check_socket(await self._asked(request))
-            token = request.match_info.get("token", "")
+            token = request.match_info.get("token", "") or request.query.get("pass", "")
             announced = self.desk.admit(token) if token or carrier.announced else None
         except Refused as error:
             stats.sockets_refused += 1

@@ -42,7 +42,7 @@ def eager(transport: asyncio.BaseTransport) -> None:
 class WebSocketChannel:
     """Sends messages on a WebSocket. Implements `sip.medialine.Channel`."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.WriteTransport) -> None:
         self._transport = transport
         eager(transport)
 
@@ -65,7 +65,7 @@ class WebSocketChannel:
 class TcpChannel:
     """Sends bytes on a TCP connection. Implements `sip.medialine.Channel`."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.WriteTransport) -> None:
         self._transport = transport
         eager(transport)
 
@@ -101,6 +101,20 @@ async def read_socket(ws: web.WebSocketResponse, leg: MediaStreamLeg) -> None:
                 leg.receive(message.data)
         clean = ws.close_code not in {None, 1006}  # RFC 6455, section 7.4.1: 1006 is no close, but a loss
     except Exception as error:  # a bug behind one carrier's message ends that call
+        leg.failed(error)
+    leg.disconnected(clean=clean)
+
+
+async def read_stream(reader: asyncio.StreamReader, leg: MediaStreamLeg) -> None:
+    """Give the leg the bytes that come, until the far end has closed."""
+    clean = False
+    try:
+        while data := await reader.read(LARGEST):
+            leg.receive(data)
+        clean = True
+    except OSError:
+        pass
+    except Exception as error:  # as above
         leg.failed(error)
     leg.disconnected(clean=clean)
 

@@ -19,13 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element, SubElement
 
 from dialog.types import Transfer
 from media.errors import TransferError
 from media.leg import HangupCause
-from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest
-from sip.carrierrest import Answer, Ask, CarrierError, RestClient, RestConfig, problem
+from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, document, own_number
+from sip.carrierrest import Answer, Ask, CarrierError, RestClient, RestConfig, call_failed, problem
 from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed, RemoteProtocolError
 from sip.mediacore import (
@@ -152,12 +152,6 @@ def signature(token: str, request: WebRequest, nonce: str) -> str:
     return b64encode(hmac.digest(token.encode(), f"{base}.{nonce}".encode(), "sha256")).decode()
 
 
-def _document(*elements: Element) -> str:
-    response = Element("Response")
-    response.extend(elements)
-    return '<?xml version="1.0" encoding="UTF-8"?>' + tostring(response, encoding="unicode")
-
-
 def stream(url: str, status_url: str) -> str:
     """Connect the call to our socket; it ends when we close it."""
     attributes = {
@@ -168,14 +162,14 @@ def stream(url: str, status_url: str) -> str:
     attributes |= {"audioTrack": "inbound", "statusCallbackUrl": status_url, "statusCallbackMethod": "POST"}
     element = Element("Stream", attributes)
     element.text = url
-    return _document(element)
+    return document(element)
 
 
 def dial(target: str, caller: str, timeout_s: int) -> str:
     """Connect the call to somebody else."""
     element = Element("Dial", {"timeout": str(timeout_s), **({"callerId": caller} if caller else {})})
     SubElement(element, "User" if target.lower().startswith("sip:") else "Number").text = target
-    return _document(element)
+    return document(element)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +189,7 @@ class PlivoConfig:
     """Plivo records too; its address comes into the timeline. Costs extra."""
     api_url: str = "https://api.plivo.com/v1"
     """Where requests go."""
-    timeout_s: float = 8.0
-    """Seconds that Plivo may take to answer a request."""
-    tries: int = 3
-    """Attempts at a request that got no answer."""
+    rest: RestConfig = RestConfig()
 
 
 class Plivo(Carrier):
@@ -224,7 +215,7 @@ class Plivo(Carrier):
             raise ValueError("auth_token is needed: without it no webhook can be checked")
         self.config = config
         auth = (config.auth_id, config.auth_token)
-        self._rest = self.client = RestClient("Plivo", RestConfig(config.timeout_s, config.tries), auth)
+        self._rest = self.client = RestClient("Plivo", config.rest, auth)
         self._account = f"{config.api_url.rstrip('/')}/Account/{quote(config.auth_id, safe='')}"
 
     def core(self) -> MediaStreamCore:
@@ -265,7 +256,7 @@ class Plivo(Carrier):
             case "recording":
                 kept = {name: fields[name] for name in ("RecordUrl", "RecordingID") if fields.get(name)}
                 desk.report(call, "recording", kept)
-        return WebAnswer(_document())
+        return WebAnswer(document())
 
     def _answer(self, call: str, fields: Mapping[str, str], query: Mapping[str, str], desk: Desk) -> str:
         if not call:
@@ -274,7 +265,7 @@ class Plivo(Carrier):
         parameters = {name.lower(): value for name, value in query.items() if name not in OWN_QUERY}
         announced = Announced(call, fields.get("From", ""), fields.get("To", ""), parameters, order)
         if not order and (reason := desk.refusal(announced)):
-            return _document(Element("Hangup", {"reason": "busy" if reason == "busy" else "rejected"}))
+            return document(Element("Hangup", {"reason": "busy" if reason == "busy" else "rejected"}))
         return stream(desk.stream_url(announced), desk.hook_url("stream"))
 
     def control(self, call: Announced, desk: Desk) -> "PlivoControl":
@@ -292,7 +283,7 @@ class Plivo(Carrier):
         """Call somebody."""
         body: dict[str, Any] = {
             "to": call.target.lstrip("+"),
-            "from": (call.caller if call.caller.lstrip("+").isdecimal() else self.config.caller).lstrip("+"),
+            "from": own_number(call, self.config.caller).lstrip("+"),
             "answer_url": desk.hook_url("answer", order=order),
             "answer_method": "POST",
             "ring_url": desk.hook_url("ring", order=order),
@@ -304,8 +295,7 @@ class Plivo(Carrier):
         try:
             answer = await self.ask("POST", "/Call/", body, again=False)
         except CarrierError as error:
-            status = 0 if error.status == 0 else 503 if error.status >= 500 else error.status
-            raise CallFailed(status, str(error)) from error
+            raise call_failed(error) from error
         request = answer.body.get("request_uuid")
         if not isinstance(request, str):
             raise CallFailed(500, "Plivo answered without a request_uuid")

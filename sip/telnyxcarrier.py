@@ -17,8 +17,8 @@ from urllib.parse import quote
 from dialog.types import Transfer
 from media.errors import TransferError
 from media.leg import HangupCause
-from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest
-from sip.carrierrest import Ask, CarrierError, RestClient, RestConfig, problem
+from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, own_number
+from sip.carrierrest import Ask, CarrierError, RestClient, RestConfig, call_failed, problem
 from sip.ed25519 import verifier
 from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed
@@ -70,10 +70,7 @@ class TelnyxConfig:
     """Telnyx records too, on two channels; its address comes into the timeline. Costs extra."""
     api_url: str = "https://api.telnyx.com/v2"
     """Where requests go."""
-    timeout_s: float = 8.0
-    """Seconds that Telnyx may take to answer a request."""
-    tries: int = 3
-    """Attempts at a request that got no answer."""
+    rest: RestConfig = RestConfig()
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the field."""
@@ -104,7 +101,7 @@ class Telnyx(Carrier):
         self._key = verifier(config.public_key, "telnyx")
         self._encoding = Encoding(config.encoding, RATES[config.encoding])
         self._socket_token = secrets.token_urlsafe(24)  # Telnyx brings it back with each socket
-        self._rest = self.client = RestClient("Telnyx", RestConfig(config.timeout_s, config.tries))
+        self._rest = self.client = RestClient("Telnyx", config.rest)
         self._seen: OrderedDict[str, None] = OrderedDict()
         self.targets: dict[str, asyncio.Future[str]] = {}  # "" once the target has answered, or why not
 
@@ -207,7 +204,7 @@ class Telnyx(Carrier):
         body: dict[str, Any] = {
             "connection_id": self.config.connection_id,
             "to": call.target,
-            "from": call.caller if call.caller.lstrip("+").isdecimal() else self.config.caller,
+            "from": own_number(call, self.config.caller),
             "webhook_url": desk.hook_url("voice", order=order),
             "timeout_secs": min(600, max(5, round(call.ring_timeout_s))),
             "command_id": order,
@@ -217,8 +214,7 @@ class Telnyx(Carrier):
         try:
             answer = await self._post("/calls", body, again=True)  # of one command_id, one call
         except CarrierError as error:
-            status = 0 if error.status == 0 else 503 if error.status >= 500 else error.status
-            raise CallFailed(status, str(error)) from error
+            raise call_failed(error) from error
         data = answer.get("data")
         if not isinstance(data, dict) or not isinstance(data.get("call_control_id"), str):
             raise CallFailed(500, "Telnyx answered without a call_control_id")

@@ -18,7 +18,7 @@ from dialog.types import Transfer
 from media.errors import TransferError
 from media.leg import HangupCause
 from sip import twilioweb
-from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest
+from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, own_number
 from sip.carrierrest import CarrierError, RestClient, RestConfig
 from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed
@@ -84,10 +84,7 @@ class TwilioConfig:
     check_signatures: bool = True
     """Off only for a test on this machine: then whoever reaches the server is believed to be Twilio, though
     from this machine only."""
-    timeout_s: float = 8.0
-    """Seconds that Twilio may take to answer a request."""
-    tries: int = 3
-    """Attempts at a request that got no answer."""
+    rest: RestConfig = RestConfig()
 
 
 class Twilio(Carrier):
@@ -117,7 +114,7 @@ class Twilio(Carrier):
         self.config = config
         self.announced = config.check_signatures
         auth = (config.api_key or config.account_sid, config.api_key_secret or config.auth_token)
-        client = RestClient("Twilio", RestConfig(config.timeout_s, config.tries), auth)
+        client = RestClient("Twilio", config.rest, auth)
         self.client = client
         self.rest = TwilioRest(client, Account(config.account_sid, config.api_url.rstrip("/")))
         self.targets: dict[
@@ -178,7 +175,7 @@ class Twilio(Carrier):
         status = desk.hook_url("status", order=order)
         fields = [
             ("To", call.target),
-            ("From", call.caller if call.caller.lstrip("+").isdecimal() else self.config.caller),
+            ("From", own_number(call, self.config.caller)),
             ("Url", desk.hook_url("voice", order=order)),
             ("StatusCallback", status),
             *(("StatusCallbackEvent", event) for event in ("initiated", "ringing", "answered", "completed")),

@@ -8,9 +8,9 @@ import hmac
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import parse_qs, urlsplit, urlunsplit
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element, SubElement
 
-from sip.carrier import Refused, WebRequest
+from sip.carrier import Refused, WebRequest, document
 from sip.webpeer import same_secret
 
 PORTS = {"https": 443, "wss": 443, "http": 80, "ws": 80}
@@ -70,53 +70,46 @@ def _signed(token: str, url: str, fields: Iterable[tuple[str, str]], given: str)
 
 def stream(url: str, parameters: Mapping[str, str], status_url: str = "", codec: str = "") -> str:
     """Connect the call to our socket. Nothing follows, so the call ends when we close it."""
-    response = Element("Response")
     attributes = {"url": url}
     if status_url:
         attributes |= {"statusCallback": status_url, "statusCallbackMethod": "POST"}
     if codec:
         attributes["codec"] = codec
-    element = SubElement(SubElement(response, "Connect"), "Stream", attributes)
+    connect = Element("Connect")
+    element = SubElement(connect, "Stream", attributes)
     for name, value in parameters.items():
         SubElement(element, "Parameter", {"name": name, "value": value[:LONGEST_PARAMETER]})
-    return _text(response)
+    return document(connect)
 
 
 def reject(reason: str) -> str:
     """Refuse the call before it is answered: "busy" or "rejected"."""
-    response = Element("Response")
-    SubElement(response, "Reject", {"reason": reason})
-    return _text(response)
+    return document(Element("Reject", {"reason": reason}))
 
 
 def dial(target: str, caller: str = "", timeout_s: int = 0) -> str:
     """Connect the call to somebody else."""
-    response = Element("Response")
     attributes = {"callerId": caller} if caller else {}
     if timeout_s:
         attributes["timeout"] = str(timeout_s)
     sip = target.lower().startswith(("sip:", "sips:"))
-    element = SubElement(SubElement(response, "Dial", attributes), "Sip" if sip else "Number")
-    element.text = target
-    return _text(response)
+    element = Element("Dial", attributes)
+    SubElement(element, "Sip" if sip else "Number").text = target
+    return document(element)
 
 
 def conference(room: str, *, waits: bool, say: str = "", language: str = "") -> str:
     """Bring the call into a room. Who `waits` hears music until the other is there; the room closes with
     whoever leaves first."""
-    response = Element("Response")
-    if say:
-        SubElement(response, "Say", {"language": language} if language else {}).text = say
+    said = Element("Say", {"language": language} if language else {})
+    said.text = say
     attributes = {"beep": "false", "endConferenceOnExit": "true"}
     attributes["startConferenceOnEnter"] = "false" if waits else "true"
-    SubElement(SubElement(response, "Dial"), "Conference", attributes).text = room
-    return _text(response)
+    dial = Element("Dial")
+    SubElement(dial, "Conference", attributes).text = room
+    return document(said, dial) if say else document(dial)
 
 
 def nothing() -> str:
     """No more instructions."""
-    return _text(Element("Response"))
-
-
-def _text(response: Element) -> str:
-    return '<?xml version="1.0" encoding="UTF-8"?>' + tostring(response, encoding="unicode")
+    return document()

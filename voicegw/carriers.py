@@ -10,6 +10,7 @@ from typing import Any
 from media.leg import CallInfo
 from media.metronome import Metronome
 from media.tasks import Start
+from sip.audiosocket import AudioSocket
 from sip.carrier import Carrier
 from sip.carrierdesk import CarrierHost
 from sip.carrierweb import CarrierMount
@@ -35,6 +36,7 @@ _CARRIERS: Mapping[str, tuple[Any, str]] = {
     "twilio": (Twilio, "account_sid"),
     "telnyx": (Telnyx, "api_key"),
     "plivo": (Plivo, "auth_id"),
+    "audiosocket": (AudioSocket, "enabled"),
 }
 
 
@@ -91,6 +93,14 @@ class Carriers:
     def ways(self) -> dict[str, WayOut]:
         """Those that can place calls, by name."""
         return {m.carrier.name: m.desk for m in self.mounts if m.carrier.capabilities.outbound}
+
+    async def start(self) -> None:
+        """Open ports of their own. Raises StartError for one that is taken."""
+        for mount in self.mounts:
+            try:
+                await mount.start()
+            except OSError as error:
+                raise StartError(f"carriers.{mount.carrier.name}: {error.strerror or error}") from error
 
     async def close(self) -> None:
         """Close connections. Idempotent."""

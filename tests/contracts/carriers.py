@@ -1,14 +1,11 @@
 """The carriers as the contract suite sees them: one small class each, that speaks the far end's part.
 
-A new carrier adds its class to `CASES`; what it does not have (marks, `clear`, a stop message) it leaves as
-it is here.
+A new carrier adds its class to `CASES`; those that a softswitch of one's own brings are in softswitches.py.
 """
 
 import json
 import secrets
-from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element, fromstring
@@ -17,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twilio.request_validator import RequestValidator
 
 from sip.carrier import Carrier, WebRequest
-from sip.mediacore import Capabilities, Encoding, MediaStreamCore, Message
+from sip.mediacore import MediaStreamCore, Message
 from sip.plivo import Plivo as PlivoCarrier
 from sip.plivo import PlivoConfig, PlivoCore
 from sip.plivo import signature as plivo_signature
@@ -27,94 +24,11 @@ from sip.telnyxcarrier import TelnyxConfig
 from sip.twilio import TwilioCore
 from sip.twiliocarrier import Twilio as TwilioCarrier
 from sip.twiliocarrier import TwilioConfig
+from tests.contracts.farend import CarrierCase, Hook, Said, understand_json
+from tests.contracts.softswitches import SOFTSWITCHES
 
 if TYPE_CHECKING:
     from tests.contracts.doors import Asked, Door
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What we said to the carrier, as the carrier understands it."""
-
-    audio: bytes | None = None
-    mark: str | None = None
-    clear: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Hook:
-    """A webhook, signed."""
-
-    url: str  # public
-    body: bytes
-    headers: Mapping[str, str]
-
-
-class CarrierCase:
-    """The far end of one stream."""
-
-    web = True
-    """Whether it comes by WebSocket, to a `CarrierMount`."""
-    announced = True
-    """Whether a webhook comes first, and hands out a pass."""
-    signs_sockets = False
-    subprotocols: tuple[str, ...] = ()
-    caller, callee = "+4915", "+4930"
-
-    name = ""
-    encoding = Encoding()
-    frame = b"\xd0" * 160  # 20 ms of sound on the wire
-    capabilities = Capabilities(clear=True, played=True, dtmf_in=True)
-    names_streams = True
-    """Whether messages name their stream, so that another's can be told apart."""
-
-    def core(self) -> MediaStreamCore:
-        raise NotImplementedError
-
-    def start(self) -> list[Message]:
-        """What comes first, up to and with the start, for call `call-1`."""
-        raise NotImplementedError
-
-    def media(self, sound: bytes, n: int, stream: str = "stream-1") -> Message:
-        """The n-th message with sound, from 1."""
-        raise NotImplementedError
-
-    def stop(self) -> Message | None:
-        """The end of the stream, where there is a message for it."""
-        return None
-
-    def press(self, key: str) -> Message | None:
-        return None
-
-    def marked(self, name: str) -> Message | None:
-        """Our mark comes back."""
-        return None
-
-    def understand(self, message: Message) -> Said:
-        """Read a message of ours. Fails for anything that the carrier would not take."""
-        raise NotImplementedError
-
-    # The carrier as configured, its webhooks, its sockets
-
-    def carrier(self, api_url: str) -> Carrier:
-        """Set up with secrets of the tests."""
-        raise NotImplementedError
-
-    def incoming(self, d: "Door") -> Hook:
-        """The webhook that announces call `call-1`."""
-        raise NotImplementedError
-
-    async def announce(self, d: "Door") -> str:
-        """A call comes in: send the webhook, if there is one; returns the public address of the socket."""
-        raise NotImplementedError
-
-    async def turned_away(self, d: "Door") -> bool:
-        """Whether the webhook of a call gets the answer that the line is busy."""
-        raise NotImplementedError
-
-    def socket_headers(self, url: str) -> dict[str, str]:
-        """With which the carrier opens the socket at `url`."""
-        return {}
 
 
 class Twilio(CarrierCase):
@@ -190,18 +104,6 @@ class Twilio(CarrierCase):
 
     def socket_headers(self, url: str) -> dict[str, str]:
         return {"X-Twilio-Signature": RequestValidator(self.token).compute_signature(url, {})}
-
-
-def understand_json(body: Mapping[str, Any], media: str, clear: str) -> Said:
-    """A message in the manner of Twilio, whatever its words for media and clear."""
-    match body["event"]:
-        case event if event == media:
-            return Said(audio=b64decode(body["media"]["payload"], validate=True))
-        case event if event == clear:
-            return Said(clear=True)
-        case "mark":
-            return Said(mark=body["mark"]["name"])
-    raise AssertionError(f"the carrier knows no {body}")
 
 
 class Telnyx(CarrierCase):
@@ -363,4 +265,4 @@ class Plivo(CarrierCase):
         return hangup is not None and hangup.attrib["reason"] == "busy"
 
 
-CASES: tuple[type[CarrierCase], ...] = (Twilio, Telnyx, Plivo)
+CASES: tuple[type[CarrierCase], ...] = (Twilio, Telnyx, Plivo, *SOFTSWITCHES)

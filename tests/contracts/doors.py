@@ -146,6 +146,7 @@ async def door(make: Callable[[str], Carrier], stream: StreamConfig | None = Non
         app = web.Application()
         app.add_routes(made.mount.routes())
         runner, made.url = await _serve(app)
+        await made.mount.start()
         try:
             async with ClientSession() as made.client:
                 yield made

@@ -11,7 +11,7 @@ from media.tasks import task_scope
 from sip.mediacore import Message
 from sip.medialine import Line, NoControl, StreamConfig
 from sip.mediastream import MediaStreamLeg
-from tests.contracts.carriers import CarrierCase, Said
+from tests.contracts.farend import CarrierCase, Said
 
 
 class Sink:

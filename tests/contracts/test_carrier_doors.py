@@ -8,8 +8,9 @@ from aiohttp import ClientWebSocketResponse, WSServerHandshakeError
 
 from media.leg import HangupCause
 from sip.medialine import StreamConfig
-from tests.contracts.carriers import CASES, CarrierCase
+from tests.contracts.carriers import CASES
 from tests.contracts.doors import Door, door
+from tests.contracts.farend import CarrierCase
 
 every_carrier = pytest.mark.parametrize(
     "case", [case() for case in CASES if case.web], ids=lambda case: case.name
@@ -53,7 +54,7 @@ def test_a_call_comes_in_and_both_sides_hear(case: CarrierCase) -> None:
         ws = await connect(case, d, await case.announce(d))
         await send(ws, *case.start(), case.media(case.frame, 1))
         taken = await d.call()
-        assert taken.info.carrier == case.name and taken.info.carrier_id == "call-1"
+        assert taken.info.carrier == case.name and taken.info.carrier_id == case.call_id
         assert taken.info.caller == case.caller and taken.info.callee == case.callee
         taken.sink.speaks = 5
         heard = b""
@@ -150,7 +151,7 @@ def test_a_socket_that_the_carrier_has_not_signed_is_refused(case: CarrierCase) 
 
     async def scenario(d: Door) -> None:
         url = await case.announce(d)
-        wrong = {name: "x" + value[1:] for name, value in case.socket_headers(url).items()}
+        wrong = {name: value.swapcase() + "x" for name, value in case.socket_headers(url).items()}
         assert await refused(case, d, url, **wrong) in {401, 403}
         await (await connect(case, d, url)).close()  # the pass is not used up by strangers
 
@@ -161,7 +162,7 @@ def test_a_socket_that_the_carrier_has_not_signed_is_refused(case: CarrierCase) 
 def test_a_pass_is_for_its_own_call(case: CarrierCase) -> None:
     async def scenario(d: Door) -> None:
         ws = await connect(case, d, await case.announce(d))
-        other = [m.replace("call-1", "call-2") if isinstance(m, str) else m for m in case.start()]
+        other = [m.replace(case.call_id, "call-2") if isinstance(m, str) else m for m in case.start()]
         await send(ws, *other)
         while not ws.closed:
             await ws.receive(timeout=5)

@@ -12,7 +12,8 @@ from sip.errors import RemoteProtocolError
 from sip.mediacore import Audio, Digit, Message, Started
 from sip.medialine import StreamConfig, coders
 from tests.clock import run
-from tests.contracts.carriers import CASES, CarrierCase
+from tests.contracts.carriers import CASES
+from tests.contracts.farend import CarrierCase
 from tests.contracts.streams import Stream, stream
 
 every_carrier = pytest.mark.parametrize("case", [case() for case in CASES], ids=lambda case: case.name)
@@ -40,7 +41,7 @@ def test_sound_goes_both_ways_unchanged(case: CarrierCase) -> None:
         s.sink.speaks = 25
         await s.line(600)
 
-        assert s.leg.started.result().call_id == "call-1"
+        assert s.leg.started.result().call_id == case.call_id
         assert s.leg.format.rate == case.encoding.rate
         assert [f.pcm for f in s.sink.frames] == [decode(case.frame)] * 30
         assert [f.pts for f in s.sink.frames] == [n * s.leg.format.samples for n in range(30)]

@@ -11,8 +11,9 @@ from xml.etree.ElementTree import fromstring
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSServerHandshakeError, web
 
-from tests.contracts.carriers import CarrierCase, Plivo, Telnyx, Twilio
+from tests.contracts.carriers import Plivo, Telnyx, Twilio
 from tests.contracts.doors import PUBLIC, FakeRest
+from tests.contracts.farend import CarrierCase
 from tests.e2e.server import Server, serving
 
 pytestmark = pytest.mark.real

@@ -18,7 +18,8 @@ import atheris
 
 with atheris.instrument_imports(include=["sip"]):
     from sip.errors import RemoteProtocolError
-    from tests.contracts.carriers import CASES, CarrierCase
+    from tests.contracts.carriers import CASES
+from tests.contracts.farend import CarrierCase
 
 
 def target(case: CarrierCase) -> Callable[[bytes], None]:

@@ -12,12 +12,13 @@ from media.errors import TransferError
 from media.leg import HangupCause
 from sip import plivo
 from sip.carrier import Refused, WebRequest
+from sip.carrierrest import RestConfig
 from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed
 from sip.mediacore import Started
-from tests.contracts.carriers import Hook
 from tests.contracts.carriers import Plivo as Case
 from tests.contracts.doors import PUBLIC, Door, Taken, door
+from tests.contracts.farend import Hook
 
 NONCE = "05429567804466091622"
 FIELDS = {"CallUUID": "abc", "From": "15551112222", "To": "15553334444"}
@@ -26,7 +27,9 @@ FIELDS = {"CallUUID": "abc", "From": "15551112222", "To": "15553334444"}
 def visit(scenario: Callable[[Door, Case], Awaitable[None]], **config: Any) -> None:
     async def scene() -> None:
         def make(url: str) -> plivo.Plivo:
-            return plivo.Plivo(plivo.PlivoConfig("MA1", Case.token, "+4930", api_url=url, tries=1, **config))
+            return plivo.Plivo(
+                plivo.PlivoConfig("MA1", Case.token, "+4930", api_url=url, rest=RestConfig(tries=1), **config)
+            )
 
         async with door(make) as made:
             await scenario(made, Case())

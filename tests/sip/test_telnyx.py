@@ -12,14 +12,15 @@ from dialog.types import Transfer
 from media.errors import TransferError
 from media.leg import HangupCause
 from sip.carrier import Refused, WebRequest
+from sip.carrierrest import RestConfig
 from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed, RemoteProtocolError
 from sip.mediacore import Encoding, Failure, Started
 from sip.telnyx import TelnyxCore
 from sip.telnyxcarrier import Telnyx, TelnyxConfig
-from tests.contracts.carriers import Hook
 from tests.contracts.carriers import Telnyx as Case
 from tests.contracts.doors import Asked, Door, Taken, door
+from tests.contracts.farend import Hook
 
 
 def visit(scenario: Callable[[Door, Case], Awaitable[None]], **config: Any) -> None:
@@ -28,7 +29,9 @@ def visit(scenario: Callable[[Door, Case], Awaitable[None]], **config: Any) -> N
         public = b64encode(case.key.public_key().public_bytes_raw()).decode()
 
         def make(url: str) -> Telnyx:
-            return Telnyx(TelnyxConfig("KEY1", public, "conn", "+4930", api_url=url, tries=1, **config))
+            return Telnyx(
+                TelnyxConfig("KEY1", public, "conn", "+4930", api_url=url, rest=RestConfig(tries=1), **config)
+            )
 
         async with door(make) as made:
             await scenario(made, case)

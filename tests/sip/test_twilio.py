@@ -234,7 +234,9 @@ def test_an_answer_without_sense_is_said() -> None:
 def visit(scenario: Callable[[Door], Awaitable[None]], **config: Any) -> None:
     async def scene() -> None:
         def make(url: str) -> Twilio:
-            return Twilio(TwilioConfig("AC1", TOKEN, api_url=url, caller="+4930", tries=1, **config))
+            return Twilio(
+                TwilioConfig("AC1", TOKEN, api_url=url, caller="+4930", rest=RestConfig(tries=1), **config)
+            )
 
         async with door(make) as made:
             await scenario(made)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sip.audiosocket import AudioSocketConfig
 from sip.medialine import StreamConfig
 from sip.plivo import PlivoConfig
 from sip.telnyxcarrier import TelnyxConfig
@@ -17,3 +18,4 @@ class CarriersConfig:
     twilio: TwilioConfig = TwilioConfig()
     telnyx: TelnyxConfig = TelnyxConfig()
     plivo: PlivoConfig = PlivoConfig()
+    audiosocket: AudioSocketConfig = AudioSocketConfig()
