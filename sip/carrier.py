@@ -10,7 +10,7 @@ Carriers without webhooks (a softswitch that simply connects) have `hooks = ()` 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -144,6 +144,8 @@ class Carrier(Protocol):
     """Its REST interface, for the counters."""
     listens: tuple[str, int] | None = None
     """Host and TCP port of its calls, where they do not come by WebSocket."""
+    now: Callable[[], float]
+    """Wall clock, seconds since 1970; the desk sets it."""
     subprotocols: tuple[str, ...] = ()
     """WebSocket subprotocols that we agree to."""
 

@@ -95,6 +95,7 @@ class CarrierDesk:
 
     def __init__(self, carrier: Carrier, host: CarrierHost) -> None:
         self._carrier, self._host = carrier, host
+        carrier.now = host.now
         self.stats = DeskStats()
         self._tokens = StreamTokens(asyncio.get_running_loop().time)
         self._announced: OrderedDict[str, Announced] = OrderedDict()  # by what its pass names

@@ -19,6 +19,7 @@ from sip.mediacore import Capabilities, Means
 from sip.plivo import Plivo
 from sip.telnyxcarrier import Telnyx
 from sip.twiliocarrier import Twilio
+from sip.vonage import Vonage
 from voicegw import clock
 from voicegw.admission import NOT_FOUND
 from voicegw.archive import Archive
@@ -36,6 +37,7 @@ _CARRIERS: Mapping[str, tuple[Any, str]] = {
     "twilio": (Twilio, "account_sid"),
     "telnyx": (Telnyx, "api_key"),
     "plivo": (Plivo, "auth_id"),
+    "vonage": (Vonage, "application_id"),
     "audiosocket": (AudioSocket, "enabled"),
 }
 

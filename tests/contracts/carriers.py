@@ -25,6 +25,7 @@ from sip.twilio import TwilioCore
 from sip.twiliocarrier import Twilio as TwilioCarrier
 from sip.twiliocarrier import TwilioConfig
 from tests.contracts.farend import CarrierCase, Hook, Said, understand_json
+from tests.contracts.lookalikes import LOOKALIKES
 from tests.contracts.softswitches import SOFTSWITCHES
 
 if TYPE_CHECKING:
@@ -265,4 +266,4 @@ class Plivo(CarrierCase):
         return hangup is not None and hangup.attrib["reason"] == "busy"
 
 
-CASES: tuple[type[CarrierCase], ...] = (Twilio, Telnyx, Plivo, *SOFTSWITCHES)
+CASES: tuple[type[CarrierCase], ...] = (Twilio, Telnyx, Plivo, *LOOKALIKES, *SOFTSWITCHES)

@@ -7,6 +7,7 @@ from sip.medialine import StreamConfig
 from sip.plivo import PlivoConfig
 from sip.telnyxcarrier import TelnyxConfig
 from sip.twiliocarrier import TwilioConfig
+from sip.vonage import VonageConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,4 +19,5 @@ class CarriersConfig:
     twilio: TwilioConfig = TwilioConfig()
     telnyx: TelnyxConfig = TelnyxConfig()
     plivo: PlivoConfig = PlivoConfig()
+    vonage: VonageConfig = VonageConfig()
     audiosocket: AudioSocketConfig = AudioSocketConfig()
