@@ -6,7 +6,6 @@
 The dialplan asks with `CURL()`, and takes the answer as it is: plain text (docs/carriers.md).
 """
 
-import hmac
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -15,6 +14,7 @@ from media.errors import Unsupported
 from media.leg import HangupCause
 from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest
 from sip.medialine import CallControl
+from sip.webpeer import same_secret
 
 CHANNEL = "uniqueid"  # parameter of a call: Asterisk's own name of the caller's channel
 OWN_QUERY = {"token", "caller", "callee"}
@@ -25,6 +25,7 @@ class DialplanCarrier(Carrier):
     """An Asterisk whose dialplan announces calls, and goes on when we leave."""
 
     hooks = ("call", "next")
+    distant = False
 
     def __init__(self, token: str) -> None:
         """`token`: what requests from other machines must bring; empty: none may."""
@@ -37,7 +38,7 @@ class DialplanCarrier(Carrier):
             raise Refused("not from this machine, and without the right token")
 
     def _is_token(self, given: str) -> bool:
-        return bool(self._token) and hmac.compare_digest(given.encode(), self._token.encode())
+        return bool(self._token) and same_secret(given, self._token)
 
     async def hook(self, hook: str, request: WebRequest, desk: Desk) -> WebAnswer:
         """Answer the dialplan."""

@@ -6,6 +6,8 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sip.webpeer import same_secret
+
 
 class BadJwt(Exception):
     """No token, or not by whom it should be; the message says why."""
@@ -31,7 +33,7 @@ def claims(token: str, secret: str) -> Mapping[str, Any]:
         raise BadJwt("not a token")
     head, body, sign = parts
     right = encode(hmac.digest(secret.encode(), f"{head}.{body}".encode("utf-8", "replace"), "sha256"))
-    if not hmac.compare_digest(right.encode(), sign.encode("utf-8", "replace")):
+    if not same_secret(sign, right):
         raise BadJwt("wrong signature")
     if _object(head).get("alg") != "HS256":  # RFC 8725, section 3.1: the algorithm is ours to choose
         raise BadJwt("not HS256")

@@ -8,7 +8,6 @@ https://developer.vonage.com/en/voice/voice-api/concepts/websockets
 """
 
 import hashlib
-import hmac
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -41,6 +40,7 @@ from sip.mediacore import (
     strings,
     text,
 )
+from sip.webpeer import same_secret
 
 CALL, CALLER, CALLEE = "voicegw_call", "voicegw_from", "voicegw_to"  # headers that our own NCCO passes on
 RATES = (8000, 16000, 24000)
@@ -183,9 +183,7 @@ class Vonage(Carrier):
         if said.get("application_id", self.config.application_id) != self.config.application_id:
             raise Refused("of another application")
         digest = str(said.get("payload_hash", "")).lower()
-        if request.body and not hmac.compare_digest(
-            digest.encode(), hashlib.sha256(request.body).hexdigest().encode()
-        ):
+        if request.body and not same_secret(digest, hashlib.sha256(request.body).hexdigest()):
             raise Refused("the body is not the one that was signed")
 
     def check_socket(self, request: WebRequest) -> None:

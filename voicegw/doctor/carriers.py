@@ -16,13 +16,15 @@ PROBE_S = 5.0
 async def carriers(config: Config) -> AsyncIterator[Finding]:
     """Nothing where no carrier is set up."""
     try:
-        names = [carrier.name for carrier in configured(config)]
+        found = list(configured(config))
     except StartError as error:
         yield bad(str(error), "see carriers in the configuration, and docs/carriers.md")
         return
-    if not names:
+    if not found:
         return
-    yield good(f"carriers: {', '.join(names)}")
+    yield good(f"carriers: {', '.join(carrier.name for carrier in found)}")
+    if not any(carrier.distant for carrier in found):
+        return
     url = config.http.public_url.rstrip("/")
     if not url:
         advice = "set http.public_url to the https address under which carriers reach this server"
