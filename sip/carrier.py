@@ -141,7 +141,7 @@ class Carrier(Protocol):
     announced: bool = True
     """Its sockets come only after a webhook, with a pass. Else they may come without."""
     distant: bool = True
-    """It comes over the internet, and must be told `http.public_url`; else it is a softswitch of one's own."""
+    """It comes over the internet, to `http.public_url`; else it is a softswitch of one's own."""
     client: RestClient | None = None
     """Its REST interface, for the counters."""
     listens: tuple[str, int] | None = None
