@@ -262,8 +262,7 @@ class App:
             http = self._config.http
             raise StartError(f"http: {_no_listener(error, 'http', http.host, http.port)}") from error
         self._stack.push_async_callback(self.http.close)
-        self.carriers.own_url = self.http.url
-        await self.carriers.start()
+        await self.carriers.start(self.http.url)
 
     def _mounts(self) -> list[Mount]:
         """Parts with web requests of their own."""

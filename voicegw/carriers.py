@@ -75,8 +75,7 @@ class Carriers:
             parts.archive,
             parts.start,
         )
-        self.own_url = ""
-        """Where the web server can be reached, once it is started; where no `http.public_url` is given."""
+        self._own_url = ""
         self.mounts = [CarrierMount(c, self._host(c.name, parts.metronome)) for c in configured(config)]
 
     def _host(self, carrier: str, metronome: Metronome) -> CarrierHost:
@@ -96,8 +95,10 @@ class Carriers:
         """Those that can place calls, by name."""
         return {m.carrier.name: m.desk for m in self.mounts if m.carrier.capabilities.outbound}
 
-    async def start(self) -> None:
-        """Open ports of their own. Raises StartError for one that is taken."""
+    async def start(self, own_url: str) -> None:
+        """Open ports of their own; `own_url`: where the web server can be reached where no `http.public_url`
+        is given. Raises StartError for a port that is taken."""
+        self._own_url = own_url
         for mount in self.mounts:
             try:
                 await mount.start()
@@ -110,7 +111,7 @@ class Carriers:
             await mount.close()
 
     def _public_url(self) -> str:
-        return (self._config.http.public_url or self.own_url).rstrip("/")
+        return (self._config.http.public_url or self._own_url).rstrip("/")
 
     def _refusal(self, info: CallInfo) -> str:
         refusal = self._calls.refusal(self._calls.flow_for(info), info)
