@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.leg import HangupCause
@@ -405,12 +405,14 @@ json_values = st.recursive(
 
 
 @every_carrier
+@settings(deadline=None)
 @given(st.lists(st.text() | st.binary() | json_values.map(repr), max_size=5))
 def test_any_messages_give_events_or_the_one_error(case: CarrierCase, messages: list[Message]) -> None:
     feed(case, messages)
 
 
 @every_carrier
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_damaged_conversation_gives_events_or_the_one_error(case: CarrierCase, data: st.DataObject) -> None:
     """A letter changed, a piece cut out, a member of the JSON replaced: at any place."""
