@@ -91,7 +91,7 @@ def by_grammar(plain: str, hints: Hints) -> float | None:
     """By the answers that are expected here; None: it is something else, or anything is."""
     longer = any(phrase.startswith(plain + " ") for phrase in hints.phrases)
     whole = plain in hints.phrases
-    matcher = _matcher(hints.grammar) if hints.grammar else None
+    matcher = _matchers.get(hints.grammar) if hints.grammar else None
     if matcher is not None:
         whole = whole or matcher.accepts(plain.split())
         longer = longer or matcher.begins(plain.split())
@@ -100,13 +100,28 @@ def by_grammar(plain: str, hints: Hints) -> float | None:
     return BEGINNING if longer else None
 
 
-@lru_cache(maxsize=256)
-def _matcher(grammar: str) -> Matcher | None:
-    """Some 5 ms, once for each grammar of a flow."""
+_matchers: dict[str, Matcher | None] = {}  # by grammar; None: it tells nothing
+MOST = 256  # of them; flows compose some at run time
+
+
+def is_prepared(hints: Hints) -> bool:
+    """Whether `completeness` knows the grammar of `hints`."""
+    return hints.grammar is None or hints.grammar in _matchers
+
+
+def prepare(hints: Hints) -> None:
+    """Read the grammar: up to 20 ms, in a thread where calls go on. Without it the words alone are looked
+    at."""
+    if hints.grammar is None or is_prepared(hints):
+        return
     try:
-        return Matcher(read(grammar, lambda text: tuple(normalise(text).split())), MAX_STATES)
+        read_as = read(hints.grammar, lambda text: tuple(normalise(text).split()))
+        matcher: Matcher | None = Matcher(read_as, MAX_STATES)
     except GrammarError:
-        return None
+        matcher = None
+    if len(_matchers) >= MOST:
+        _matchers.clear()
+    _matchers[hints.grammar] = matcher
 
 
 def _written(text: str, words: list[str]) -> float:

@@ -1,12 +1,13 @@
 """The estimate that comes along: what the words say (dialog/nlu/completeness.py), and how they sound
 (media/eot/prosody.py). No model, no download; half a millisecond a pause."""
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 
-from dialog.nlu.completeness import completeness
+from dialog.nlu.completeness import completeness, is_prepared, prepare
 from dialog.turn import Transcript
 from dialog.types import Hints
 from media.eot import prosody
@@ -49,6 +50,8 @@ class RulesStream:
 
     def expect(self, hints: Hints, language: str) -> None:
         self._hints, self._language = hints, language
+        if not is_prepared(hints):
+            asyncio.get_running_loop().run_in_executor(None, prepare, hints)
 
     def push(self, frame: AudioFrame) -> None:
         self._audio.append(frame.pcm)

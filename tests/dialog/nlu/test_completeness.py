@@ -2,7 +2,7 @@
 
 import pytest
 
-from dialog.nlu.completeness import completeness
+from dialog.nlu.completeness import completeness, is_prepared, prepare
 from dialog.types import Hints
 
 DAY = Hints(phrases=("tuesday", "tuesday at three", "next tuesday"))
@@ -36,6 +36,7 @@ NUMBER = Hints(digits=(6, 8))
     ],
 )
 def test_english(text: str, hints: Hints, low: float, high: float) -> None:
+    prepare(hints)
     score = completeness(text, hints, "en")
     assert score is not None and low <= score <= high
 
@@ -79,4 +80,6 @@ def test_without_words_nothing_is_said() -> None:
 
 def test_a_broken_or_endless_grammar_tells_nothing() -> None:
     for grammar in ("#JSGF V1.0; grammar g; public <a> = b <a> | b;", "no grammar"):
+        prepare(Hints(grammar=grammar))
+        assert is_prepared(Hints(grammar=grammar))
         assert completeness("b b b", Hints(grammar=grammar)) is not None
