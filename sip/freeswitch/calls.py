@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from dialog.types import Transfer
 from media.leg import CallInfo, CallLeg
 from media.tasks import Start
-from sip.endpoint import IncomingCall
+from sip.endpoint import EarlyCall, IncomingCall
 from sip.errors import CallFailed, LocalProtocolError, SipError
 from sip.esl import commands
 from sip.esl.channel import Channel
@@ -21,7 +21,7 @@ from sip.freeswitch.causes import failure_of
 from sip.freeswitch.config import FreeswitchConfig
 from sip.freeswitch.figures import sip_status_of
 from sip.freeswitch.leg import FreeswitchLeg, MediaLeg
-from sip.freeswitch.references import HEADER, References
+from sip.freeswitch.references import HEADER, Reference, References
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -70,17 +70,19 @@ class FreeswitchCalls:
         """Argument of the `socket` application that brings a channel to us."""
         return f"{self.config.socket_host}:{self.socket_port} async full"
 
-    async def connect(self, channel: Channel, info: CallInfo) -> FreeswitchLeg:
-        """Get a channel's audio to us, which answers it; the leg. Raises CallFailed."""
+    async def connect(self, channel: Channel, info: CallInfo, *, early: bool = False) -> FreeswitchLeg:
+        """Get a channel's audio to us, which answers it, or with `early` lets it be heard before; the leg.
+        Raises CallFailed."""
         self.channels[channel.uuid] = channel
         try:
-            media = await self.media(channel)
+            media, call = await self.media(channel, early=early)
         except EslError as error:
             self.counters.failed_media += 1
             raise CallFailed(500, str(error)) from error
         finally:
             self.channels.pop(channel.uuid, None)
         leg = FreeswitchLeg(info, channel, media, self.hand_over)
+        leg.sip_call = call
         self.legs[channel.uuid] = leg
         self.start(self._live(leg), "freeswitch call")
         return leg
@@ -92,35 +94,37 @@ class FreeswitchCalls:
             self.legs.pop(leg.channel.uuid, None)
             self.on_ended(leg.info.call_id)
 
-    async def media(self, channel: Channel, **variables: str) -> MediaLeg:
+    async def media(self, channel: Channel, *, early: bool = False) -> tuple[MediaLeg, IncomingCall]:
         """Let a channel call our SIP endpoint. Raises CallFailed, EslError."""
         config = self.config
-        with self.references.issued() as (reference, arrival):
+        with self.references.issued() as reference:
             values = {
-                f"sip_h_{HEADER}": reference,
+                f"sip_h_{HEADER}": reference.number,
                 "absolute_codec_string": ",".join(config.codecs),
                 "leg_timeout": str(round(MEDIA_S)),
                 "media_timeout_audio": str(round(config.media_timeout_s * 1000)),
-                **variables,
             }
+            if early:  # the greeting decides how long it takes, and the call's own limits
+                del values["leg_timeout"]
             target = f"sofia/{commands.name(config.profile)}/bot@{self.media_address}"
             text = commands.variables(values) + target
             bridge = self.run(channel.execute("bridge", text, lock=False), "freeswitch bridge")
-            return await self._answered(channel, bridge, arrival)
+            leg = await self._taken(channel, bridge, reference, early=early)
+            reference.taken = True
+            return leg, reference.arrival.result()
 
-    async def _answered(
-        self,
-        channel: Channel,
-        bridge: "asyncio.Future[Event]",
-        arrival: "asyncio.Future[IncomingCall]",
+    async def _taken(
+        self, channel: Channel, bridge: "asyncio.Future[Event]", reference: Reference, *, early: bool
     ) -> MediaLeg:
         try:
             async with asyncio.timeout(MEDIA_S):
-                ends: set[asyncio.Future[Any]] = {bridge, arrival}
+                ends: set[asyncio.Future[Any]] = {bridge, reference.arrival}
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-                if not arrival.done():
+                if not reference.arrival.done():
                     raise self._why(channel, bridge)
-                answering = self.run(arrival.result().answer(), "freeswitch answer")
+                call = reference.arrival.result()
+                take = call.early() if early and isinstance(call, EarlyCall) else call.answer()
+                answering = self.run(take, "freeswitch answer")
                 try:
                     ends = {bridge, answering}
                     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -37,9 +37,6 @@ class FreeswitchConfig:
     """Sofia gateway for calls and transfers to a number, unless the trunk of the order names another."""
     external_profile: str = "external"
     """Sofia profile for calls and transfers to a SIP address."""
-    early_media: str = ""
-    """What an inbound caller hears until we answer: a file or tone_stream:// of FreeSWITCH, played before the
-    answer. Empty: his own ringing tone, which costs nothing."""
     hold_music: str = "local_stream://moh"
     """What a caller hears during a transfer: a file, local_stream:// or tone_stream:// of FreeSWITCH."""
     transfer_by: TransferBy = TransferBy.BRIDGE

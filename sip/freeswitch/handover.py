@@ -166,7 +166,7 @@ class Handover:
     async def _whisper(self, leg: FreeswitchLeg, agent: Channel, summary: str) -> None:
         """Tell the target alone, on a second SIP call to us. A voice that fails costs the summary only."""
         try:
-            media = await self._calls.media(agent)
+            media, _ = await self._calls.media(agent)
         except (CallFailed, EslError) as error:
             if not agent.is_up:
                 raise TransferError(f"the target has hung up: {agent.cause}") from error
@@ -188,13 +188,13 @@ class Handover:
         where = f"sofia/{commands.name(self._config.profile)}/bot@{self._calls.media_address}"
         media: CallLeg | None = None
         try:
-            with self._calls.references.issued() as (reference, arrival):
-                values[f"sip_h_{HEADER}"] = reference
+            with self._calls.references.issued() as reference:
+                values[f"sip_h_{HEADER}"] = reference.number
                 text = f"{commands.variables(values)}{where} &eavesdrop({leg.channel.uuid})"
                 job = self._client.job("originate", text, timeout_s=ALOUD_S)
                 originated = self._calls.run(job, "freeswitch summary")
                 async with asyncio.timeout(ALOUD_S):
-                    media = await (await arrival).answer()
+                    media = await (await reference.arrival).answer()
                     await originated
             whisper = Whisper(media, await self._spoken(summary, media.format.rate))
             media.start(whisper)

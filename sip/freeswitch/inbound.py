@@ -26,38 +26,41 @@ class SocketCall:
         self._calls, self._session, self._channel = calls, session, session.channel
         self.info = call_info(session.data)
         self.leg: FreeswitchLeg | None = None
-        self._early = False
 
     def ring(self) -> None:
-        """The caller hears that it rings, or what is configured instead."""
+        """The caller hears that it rings."""
         if not self._channel.answered:
             self._calls.start(self._ring(), "freeswitch ring")
 
     async def _ring(self) -> None:
-        early = self._calls.config.early_media
         try:
-            if early and not self._early:
-                self._early = True
-                await self._channel.start("pre_answer")
-                await self._channel.start("playback", early)
-            elif not early:
-                await self._channel.start("ring_ready")
+            await self._channel.start("ring_ready")
         except EslError:
             pass  # the call is over: whoever answers it is told
 
+    async def early(self) -> FreeswitchLeg:
+        """Let the caller hear us before the answer. Raises CallFailed."""
+        return await self._connected(early=True)
+
     async def answer(self) -> FreeswitchLeg:
         """Connect the caller's audio with us, which answers the call. Raises CallFailed."""
+        leg = self.leg
+        if leg is None:
+            leg = await self._connected(early=False)
+        elif leg.sip_call is not None:
+            await leg.sip_call.answer()  # heard before: now for good
+        await self._calls.record(self._channel, self.info)
+        return leg
+
+    async def _connected(self, *, early: bool) -> FreeswitchLeg:
         channel, link = self._channel, self._session.link
         values = {CALL_VARIABLE: self.info.call_id, **CALLER_VARIABLES}
         try:
             pairs = ";".join(f"{name}={value}" for name, value in values.items())
             await link.demand(f"api uuid_setvar_multi {channel.uuid} {pairs}")
-            if self._early:
-                await link.send(f"api uuid_break {channel.uuid} all")
         except EslError:
             pass  # the call is over: the next command says why
-        self.leg = await self._calls.connect(channel, self.info)
-        await self._calls.record(channel, self.info)
+        self.leg = await self._calls.connect(channel, self.info, early=early)
         return self.leg
 
     def reject(self, status: int, reason: str = "", retry_after_s: int | None = None) -> None:

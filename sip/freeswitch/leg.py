@@ -16,6 +16,7 @@ from media.frames import AudioFormat, AudioFrame
 from media.leg import CallInfo, CallLeg, HangupCause, LegSink
 from media.quality import CallQuality
 from media.tasks import task_scope
+from sip.endpoint import IncomingCall
 from sip.errors import LocalProtocolError
 from sip.esl.channel import Channel
 from sip.esl.errors import EslError
@@ -58,6 +59,7 @@ class FreeswitchLeg:
         self.info, self.channel, self._media = info, channel, media
         self.stats = SwitchStats(media.stats)
         self._handover: asyncio.Future[bool] | None = None  # whether it worked
+        self.sip_call: IncomingCall | None = None  # the SIP call behind `media`
         self._transfer = transfer
         self._sink: LegSink | None = None
         self._closed: HangupCause | None = None

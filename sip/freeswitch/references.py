@@ -12,6 +12,15 @@ HEADER = "X-VoiceGW-Ref"
 
 
 @dataclass(slots=True)
+class Reference:
+    """One number, and the SIP call that will bring it."""
+
+    number: str
+    arrival: "asyncio.Future[IncomingCall]"
+    taken: bool = False  # somebody has taken the call over: it is not refused at the end of waiting
+
+
+@dataclass(slots=True)
 class ReferenceCounters:
     """SIP calls with a reference."""
 
@@ -27,17 +36,17 @@ class References:
         self._waiting: dict[str, asyncio.Future[IncomingCall]] = {}
 
     @contextmanager
-    def issued(self) -> Iterator[tuple[str, asyncio.Future[IncomingCall]]]:
-        """A new reference, and the SIP call that will bring it."""
-        reference = secrets.token_hex(16)
+    def issued(self) -> Iterator[Reference]:
+        """A new reference. A call that came by it and was not taken is refused."""
         arrival: asyncio.Future[IncomingCall] = asyncio.get_running_loop().create_future()
-        self._waiting[reference] = arrival
+        reference = Reference(secrets.token_hex(16), arrival)
+        self._waiting[reference.number] = arrival
         try:
-            yield reference, arrival
+            yield reference
         finally:
-            self._waiting.pop(reference, None)
-            if arrival.done() and not arrival.cancelled():
-                arrival.result().reject(487)  # nothing, once it is answered
+            self._waiting.pop(reference.number, None)
+            if arrival.done() and not arrival.cancelled() and not reference.taken:
+                arrival.result().reject(487)
             arrival.cancel()
 
     def arrived(self, call: IncomingCall) -> bool:

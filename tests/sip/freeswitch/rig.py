@@ -63,7 +63,11 @@ class FakeSipCall:
     def __init__(self, headers: dict[str, str]) -> None:
         self.info = CallInfo("s", "a", "bot", "sip", headers=headers)
         self.media, self.rejected = FakeMedia(), 0
-        self.answered = asyncio.Event()
+        self.answered, self.heard = asyncio.Event(), asyncio.Event()
+
+    async def early(self) -> CallLeg:
+        self.heard.set()
+        return self.media
 
     def ring(self) -> None:
         pass

@@ -112,6 +112,27 @@ def test_a_caller_who_gives_up_while_we_answer_is_told() -> None:
     rig_test(test)
 
 
+def test_a_caller_can_hear_us_before_the_answer() -> None:
+    async def test(rig: Rig) -> None:
+        answered = asyncio.Event()
+
+        async def bot(call: Any) -> None:
+            leg = await call.early()
+            assert not rig.sip[0].answered.is_set() and rig.sip[0].heard.is_set()
+            await asyncio.sleep(0.05)
+            assert rig.sip[0].rejected == 0
+            assert await call.answer() is leg
+            answered.set()
+            await rig.talk(leg)
+
+        rig.edge._on_call = bot
+        fake = await rig.switch.call(rig.edge.server.port)
+        await asyncio.wait_for(answered.wait(), 5)
+        await until(lambda: fake.answered)
+
+    rig_test(test)
+
+
 def test_we_hang_up() -> None:
     async def test(rig: Rig) -> None:
         fake = await rig.call()
