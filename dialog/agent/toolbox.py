@@ -54,16 +54,22 @@ class Toolbox:
         url, rest = tool.url, dict(given)
         for key in given:
             if f"{{{key}}}" in url:
-                url = url.replace(f"{{{key}}}", quote(str(rest.pop(key)), safe=""))
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
+                url = url.replace(f"{{{key}}}", _segment(key, str(rest.pop(key))))
+        if self._session is None:  # no cookies: they would go from one caller's requests to another's
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         query = {key: _plain(value) for key, value in rest.items()} if tool.method == "GET" else None
         body = None if tool.method == "GET" else rest
         async with self._session.request(
-            tool.method, url, params=query, json=body, headers=tool.headers
+            # A redirect would carry headers with secrets to somebody that was not named.
+            tool.method,
+            url,
+            params=query,
+            json=body,
+            headers=tool.headers,
+            allow_redirects=False,
         ) as response:
-            text = (await response.content.read(4 * LONGEST)).decode(errors="replace")
-            if response.status >= 400:
+            text = (await _beginning(response.content)).decode(errors="replace")
+            if response.status >= 300:
                 raise RuntimeError(f"HTTP {response.status}: {text[:200]}")
             return text
 
@@ -99,6 +105,23 @@ def _misfit(tool: Tool, given: Any) -> str:
         if (allowed := known[name].get("enum")) and value not in allowed:
             return f"{name} must be one of {', '.join(map(str, allowed))}"
     return ""
+
+
+def _segment(name: str, value: str) -> str:
+    """A value as part of a URL. The model chooses it, and callers talk with the model: it must not climb."""
+    if value in {"", ".", ".."}:
+        raise ValueError(f"{name} cannot be {value!r}")
+    return quote(value, safe="")
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    """As much as can be of use."""
+    data = b""
+    async for piece in content.iter_any():
+        data += piece
+        if len(data) >= 4 * LONGEST:
+            break
+    return data
 
 
 def _plain(value: Any) -> str:

@@ -62,13 +62,15 @@ def test_a_slow_tool_is_stopped() -> None:
 
 
 def over_http(
-    method: str, arguments: str, path: str = "/hours/{day}"
+    method: str, arguments: str, path: str = "/hours/{day}", parameters: dict[str, Any] | None = None
 ) -> tuple[str, bool, list[dict[str, Any]]]:
     seen: list[dict[str, Any]] = []
 
     async def answer(request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
         seen.append({"path": request.raw_path, "body": body, "key": request.headers.get("X-Key")})
+        if "moved" in request.raw_path:
+            raise web.HTTPFound("/elsewhere")
         if "fail" in request.raw_path:
             return web.Response(status=503, text="closed for repairs")
         return web.Response(text="9 to 5 " * 1000)
@@ -82,7 +84,8 @@ def over_http(
         box = Toolbox()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}{path}"
         try:
-            return await box.run(HttpTool(SPEC, url, method, {"X-Key": "k"}), arguments)
+            tool = SPEC if parameters is None else ToolSpec("hours", "When", parameters)
+            return await box.run(HttpTool(tool, url, method, {"X-Key": "k"}), arguments)
         finally:
             await box.close()
             await runner.cleanup()
@@ -108,3 +111,14 @@ def test_post_sends_json_and_a_path_cannot_be_escaped() -> None:
 def test_a_server_that_refuses_is_quoted() -> None:
     result, ok, _ = over_http("GET", '{"day": "monday"}', "/fail")
     assert not ok and "HTTP 503: closed for repairs" in result
+
+
+def test_a_path_cannot_be_climbed() -> None:
+    spec = {"type": "object", "properties": {"day": {"type": "string"}}}
+    result, ok, seen = over_http("GET", '{"day": ".."}', "/hours/{day}", spec)
+    assert (result, ok, seen) == ("error: hours failed: day cannot be '..'", False, [])
+
+
+def test_a_redirect_is_not_followed_for_it_would_carry_the_secrets_along() -> None:
+    result, ok, seen = over_http("GET", '{"day": "monday"}', "/moved/{day}")
+    assert result.startswith("error: hours failed: HTTP 302") and not ok and len(seen) == 1
