@@ -4,6 +4,8 @@ Fences say what they hold: ```yaml flow, ```yaml agent, ```yaml config, ```yaml 
 every fence.
 """
 
+import ast
+import configparser
 import os
 import re
 import shlex
@@ -193,3 +195,53 @@ def test_metrics_exist() -> None:
     for page in PAGES:
         wrong += [f"{page.name}: {name}" for name in METRIC.findall(page.read_text()) if name not in known]
     assert not wrong, "\n".join(wrong)
+
+
+def named(dotted: str, text: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(dotted)}(?![\w-])", text) is not None
+
+
+def routes() -> Iterator[str]:
+    """Paths that the web server answers; of those that are put together, their last part."""
+    for file in (*(ROOT / "voicegw").rglob("*.py"), *(ROOT / "sip").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and re.fullmatch(
+                r"web\.(get|post|put|delete|route)", ast.unparse(node.func)
+            ):
+                path = node.args[1 if ast.unparse(node.func) == "web.route" else 0]
+                parts = path.values if isinstance(path, ast.JoinedStr) else [path]
+                texts = [p.value for p in parts if isinstance(p, ast.Constant) and isinstance(p.value, str)]
+                yield "".join(texts[-1:])
+
+
+def test_every_path_of_the_web_server_is_in_the_contract() -> None:
+    found, text = {*routes()} - {"/", ""}, (ROOT / "docs/interface.md").read_text()
+    assert len(found) > 20
+    # A carrier's: /NAME/media/{token}, as the page has it.
+    assert not [path for path in found if path not in text and path != "/media/{token}"]
+
+
+def test_every_command_is_in_the_contract() -> None:
+    text = (ROOT / "docs/interface.md").read_text()
+    command: Any = typer.main.get_command(app)
+    assert not [name for name in command.commands if not named(f"voicegw {name}", text)]
+
+
+def test_every_requirement_has_its_reason() -> None:
+    parser = configparser.RawConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    text, notice = (ROOT / "docs/dependencies.md").read_text(), (ROOT / "NOTICE").read_text()
+    extras = parser["options.extras_require"]
+    groups = {"": parser["options"]["install_requires"], **extras}
+    wrong = [f"extra {name}" for name in extras if not named(f"`{name}`", text)]
+    for name, requirements in groups.items():
+        for package in re.findall(r"^\s*([A-Za-z0-9._-]+)", requirements, re.MULTILINE):
+            wrong += [f"{package} in dependencies.md"] if package.lower() not in text.lower() else []
+            if name not in {"dev", "fuzz"} and package.lower() not in notice.lower():
+                wrong.append(f"{package} in NOTICE")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_page_is_led_to() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert not [page.name for page in (ROOT / "docs").glob("*.md") if f"(docs/{page.name})" not in text]
