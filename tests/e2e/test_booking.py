@@ -261,9 +261,13 @@ def loudest(side: Loudness, from_ms: float, to_ms: float) -> float:
 def test_the_bot_is_on_the_right_when_the_timeline_says(booking: Booking, name: str) -> None:
     call = booking.good(name)
     _, right = loudness(Path(call["recording"]))
-    spoken = [turn for turn in events(call, "heard") if turn["ms"] > 200]
+    heard = events(call, "heard")
+    spoken = [turn for turn in heard if turn["ms"] > 200]
     assert len(spoken) >= 6
-    ends = [-60, *(turn["at_ms"] + turn["ms"] for turn in spoken)]
+    ends = [
+        max([-60, *(one["at_ms"] + one["ms"] for one in heard if one["at_ms"] < turn["at_ms"])])
+        for turn in spoken
+    ]
     starts = [*(turn["at_ms"] for turn in spoken[1:]), 1_000_000]
     for turn, before, after in zip(spoken, ends, starts, strict=False):
         start, end = turn["at_ms"], turn["at_ms"] + turn["ms"]
