@@ -245,3 +245,13 @@ def test_every_requirement_has_its_reason() -> None:
 def test_every_page_is_led_to() -> None:
     text = (ROOT / "README.md").read_text()
     assert not [page.name for page in (ROOT / "docs").glob("*.md") if f"(docs/{page.name})" not in text]
+
+
+def test_the_architecture_names_what_is_there() -> None:
+    text = FENCE.sub("", (ROOT / "docs/architecture.md").read_text())
+    folders = ("voicegw", "media", "dialog", "sip", "recordings", "tests", "bench")
+    code = {str(f.relative_to(ROOT)): f.read_text() for name in folders for f in (ROOT / name).rglob("*.py")}
+    known = {name for source in code.values() for name in re.findall(r"^\s*class (\w+)", source, re.M)}
+    wrong = [name for name in re.findall(r"`([A-Z][a-z]+[A-Z]\w+)\b", text) if name not in known]
+    pattern = rf"\b((?:{'|'.join(folders)})/[\w/]+\.py)\b"
+    assert not [*wrong, *(path for path in re.findall(pattern, text) if path not in code)]
