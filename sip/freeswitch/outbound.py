@@ -75,6 +75,7 @@ class Placing:
             with self._client.channel(self._uuid) as channel:
                 session = await self._answered(channel, answered)
             self._on_progress(CallProgress.ANSWERED)
+            await self._mark(session)
             leg = await self._calls.connect(session.channel, self._info())
             done = True
             await self._calls.record(session.channel, leg.info)
@@ -132,11 +133,18 @@ class Placing:
             **CALLER_VARIABLES,
             "voicegw_placed": "true",
         }
-        if call.call_id:
-            values[CALL_VARIABLE] = call.call_id
         for name, value in call.headers.items():
             values[f"sip_h_{commands.name(name)}"] = commands.safe(value)
         return values
+
+    async def _mark(self, session: EslSession) -> None:
+        """From now on the channel is one to go on with after a crash; before, one to hang up on."""
+        if self._call.call_id:
+            try:
+                value = f"{CALL_VARIABLE} {commands.word(self._call.call_id)}"
+                await session.link.demand(f"api uuid_setvar {self._uuid} {value}")
+            except EslError:
+                pass  # it has ended: the next command says why
 
     def _info(self) -> CallInfo:
         call = self._call

@@ -228,6 +228,7 @@ def test_a_call_is_placed() -> None:
         assert leg.info.call_id == "call-1" and leg.info.direction is Direction.OUTBOUND
         (fake,) = rig.switch.channels.values()
         assert leg.channel.uuid == fake.uuid == fake.variables["origination_uuid"]
+        assert fake.variables["voicegw_call"] == "call-1"
         assert fake.variables["sip_h_X-Order"] == "7" and fake.variables["originate_timeout"] == "5"
         assert fake.variables["origination_caller_id_name"] == "'Clinic Berlin'"  # the comma would split it
         states = rig.progress  # type: ignore[attr-defined]
@@ -280,6 +281,18 @@ def test_a_call_given_up_leaves_nothing_ringing() -> None:
         call.cancel()
         await until(lambda: not rig.switch.channels)
         assert any("ORIGINATOR_CANCEL" in line for line in rig.switch.received)
+
+    rig_test(test)
+
+
+def test_a_call_that_was_given_up_as_it_was_answered_is_hung_up() -> None:
+    async def test(rig: Rig) -> None:
+        fake = await rig.switch.call(rig.edge.server.port, voicegw_placed="true")
+        await until(lambda: not fake.up)
+        assert not rig.came
+        left = await rig.switch.call(rig.edge.server.port, voicegw_placed="true", voicegw_call="old")
+        await until(lambda: rig.came)  # by a server that crashed: to go on with
+        assert left.up and rig.came[0].info.direction is Direction.OUTBOUND
 
     rig_test(test)
 
