@@ -43,6 +43,7 @@ CLOCKS_AND_TASKS = {
 }
 DRIVERS: dict[str, str] = {
     "media/stt/sherpa.py": "one task decodes for all calls; close() ends it",
+    "media/tts/cache.py": "one synthesis serves several calls: it outlives the one that is cancelled",
     "media/stt/batch.py": "a batch belongs to several calls: it outlives the one that is cancelled",
     "dialog/pump.py": "owns the one task that drives a generator, and ends it in close()",
     "dialog/llm/fallback.py": "engines that race run in a task each; the race that starts them ends them",

@@ -60,6 +60,7 @@ from voicegw.stall import StallWatch
 from voicegw.storage.engine import StorageError, database_url
 from voicegw.storage.reader import CallReader
 from voicegw.switch import Switch
+from voicegw.voices import Voices
 from voicegw.watch import (
     watch_callbacks,
     watch_carriers,
@@ -88,7 +89,7 @@ class App:
         self.switch: Switch | None = None
         self.dialer: Dialer
         self._dialler = LiveDialler()  # for calls in progress
-        self._voices: dict[str, TextToSpeech] = {}  # for other languages
+        self._spoken: Voices
         self.carriers: Carriers
         self.http: HttpServer
 
@@ -137,7 +138,7 @@ class App:
         data = _data_folder(config.data_dir)
         health = Health(lambda: len(self.calls.live), lambda: self.calls.draining)
         keeper = await self._keeper(data)
-        voice = MeasuredVoice(await self._voice(health), self.metrics)
+        voice = MeasuredVoice(await self._voice(health, data), self.metrics)
         ears = engines.ears(config)
         agents = await self._agents(health)
         router = Router(config.routing, self._flows, phones_of(config.sip))
@@ -158,7 +159,7 @@ class App:
             self._end_of_turn(),
             None if config.denoise is None else maker("denoise", config.denoise),
             config.outbound.amd,
-            self._voices,
+            self._spoken.measured(self.metrics),
         )
         self.calls = CallManager(parts, config.limits, keeper, self.metrics)
         watch_keeper(keeper, self.metrics, health)
@@ -189,17 +190,14 @@ class App:
         except StorageError as error:
             raise StartError(f"storage: {error}") from error
 
-    async def _voice(self, health: Health) -> TextToSpeech:
-        made = engines.voice(self._config)
-        watch_engine("tts", made, self.metrics, health)
-        voice = RecordedVoice(made)
-        self._stack.push_async_callback(voice.close)
-        others = {code for flow in self._flows.values() for code in domain_of(flow, self._config).others}
-        for code, other in engines.voices(self._config, made, sorted(others)).items():
-            self._voices[code] = MeasuredVoice(other, self.metrics)
-            self._stack.push_async_callback(other.close)
-        session = self._config.session
+    async def _voice(self, health: Health, data: Path) -> TextToSpeech:
+        self._spoken = voices = Voices(self._config, data, self._flows.values())
+        self._stack.push_async_callback(voices.close)
+        voices.watch(self.metrics, health)
+        voice, session = RecordedVoice(voices.main), self._config.session
         await voice.record((session.fallback_phrase, session.goodbye_phrase))
+        start = await self._stack.enter_async_context(task_scope())
+        start(voices.look_ahead(), "look-ahead")
         return voice
 
     async def _ears(self, ears: SpeechToText) -> SpeechToText:
@@ -229,6 +227,7 @@ class App:
     def _dialog(self, flow: Conversation, agents: AgentParts | None) -> NewDialog:
         def new(call: CallInfo) -> DialogEngine:
             engine = new_dialog(flow, self._config, call, agents)
+            self._spoken.follow(engine)
             return engine if self.switch is None else self.switch.dialog(call, engine)
 
         return new

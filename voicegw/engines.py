@@ -42,6 +42,11 @@ def maker(kind: Kind, engine: Engine, models: ModelStore | None = None) -> Calla
     return make
 
 
+def models_of(config: Config) -> ModelStore:
+    """The models that engines name by name."""
+    return ModelStore(config.models_folder)
+
+
 def located(options: Any, models: ModelStore) -> Any:
     """The options, with `model` as a path where it is the name of a model that has been pulled."""
     name = getattr(options, "model", None)
@@ -49,9 +54,19 @@ def located(options: Any, models: ModelStore) -> Any:
     return options if found is None else replace(options, model=str(found))
 
 
-def voice(config: Config) -> TextToSpeech:
+Wrap = Callable[[Engine, TextToSpeech], TextToSpeech]
+"""What is put around each voice."""
+
+
+def _bare(engine: Engine, voice: TextToSpeech) -> TextToSpeech:
+    return voice
+
+
+def voice(config: Config, wrap: Wrap = _bare) -> TextToSpeech:
     """The voice, or several in order. Raises StartError."""
-    made = _all("tts", config.tts, config)
+    engines = (config.tts, *config.tts.others)
+    found = zip(engines, _all("tts", config.tts, config), strict=True)
+    made = [(name, wrap(engine, bare)) for engine, (name, bare) in found]
     return made[0][1] if len(made) == 1 else FallbackVoice(made, config.fallback.tts)
 
 
@@ -73,13 +88,15 @@ def polyglot_ears(config: Config, main: SpeechToText) -> SpeechToText:
     return PolyglotEars(main, others)
 
 
-def voices(config: Config, main: TextToSpeech, languages: Iterable[str]) -> dict[str, TextToSpeech]:
+def voices(
+    config: Config, main: TextToSpeech, languages: Iterable[str], wrap: Wrap = _bare
+) -> dict[str, TextToSpeech]:
     """A voice for each language. Raises StartError where there is none."""
     made: dict[str, TextToSpeech] = {}
     for code in languages:
         engine = config.tts_by_language.get(code)
         if engine is not None:
-            made[code] = _all("tts", engine, config)[0][1]
+            made[code] = wrap(engine, _all("tts", engine, config)[0][1])
         elif isinstance(main, Multilingual):
             try:
                 made[code] = main.in_language(code)
@@ -98,7 +115,7 @@ def _name_one(code: str) -> str:
 def separately(kind: Kind, engine: Engine, config: Config) -> list[tuple[str, Callable[[], Any]]]:
     """The engine and those that take over: the name of each, two of one name told apart by their place, and
     what makes it."""
-    models = ModelStore(config.models_folder)
+    models = models_of(config)
     engines = (engine, *engine.others)
     names = [one.engine for one in engines]
     return [

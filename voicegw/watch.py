@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from media.stt.base import SpeechToText
+from media.tts.cache import PromptCache
 from sip.carrierdesk import CarrierDesk, DeskStats
 from sip.carrierrest import RestClient, RestStats
 from sip.freeswitch import FreeswitchEdge
@@ -65,6 +66,14 @@ def watch_engine(kind: str, engine: object, metrics: Metrics, health: Health) ->
         for name in (f.name for f in fields(read()) if f.name in GAUGES):
             metrics.pull_gauge(f"{kind}_{name}", text, partial(_gauge, engine, name))
     health.add(kind, engine.fault if isinstance(engine, HasFault) else lambda: None, vital=False)
+
+
+def watch_prompts(cache: PromptCache, metrics: Metrics) -> None:
+    """Prompts that are kept."""
+    stats, gauges = cache.stats, ("prompts", "cache_bytes")
+    metrics.pull_counts("tts_cache", "Prompts that were kept, shared or made ahead.", stats, but=gauges)
+    metrics.pull_gauge("tts_cache_prompts", "Prompts in memory.", lambda: stats().prompts)
+    metrics.pull_gauge("tts_cache_bytes", "Their audio in memory.", lambda: stats().cache_bytes)
 
 
 def watch_ears(ears: SpeechToText, metrics: Metrics, health: Health) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from dialog.errors import ExpressionError, FlowRunError
+from dialog.flow.foresee import foresee
 from dialog.flow.listening import ears_of
 from dialog.flow.model import Flow
 from dialog.flow.plan import Plan
@@ -19,7 +20,7 @@ from dialog.flow.values import Value
 from dialog.flow.walk import Walk
 from dialog.history import History
 from dialog.turn import Interrupt, TurnPolicy
-from dialog.types import Act, AnsweredBy, DialogInput, Domain, Hangup, Listen, UserTurn
+from dialog.types import Act, AnsweredBy, DialogInput, Domain, Hangup, Listen, Say, UserTurn
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class FlowEngine:
         self._state = State(flow.start, dict(self._initial))
         self._before = self._state.snapshot()
         self._restored = False  # `greet` then goes on instead of beginning
+        self.on_listening: Callable[[list[Say]], None] | None = None
+        """Told after each turn what may be said next: whoever speaks may prepare it."""
         self._domain = Domain(flow.name, flow.language, self._ears.all_hints, flow.others)
 
     @property
@@ -63,12 +66,14 @@ class FlowEngine:
     async def greet(self) -> AsyncGenerator[Act, None]:
         for act in self._turn(None):
             yield act
+        self._look_ahead()
 
     async def reply(self, turn: DialogInput) -> AsyncGenerator[Act, None]:
         if isinstance(turn, UserTurn):
             self.history.caller_said(turn.text, understood=not turn.rejected, continues=turn.continues)
         for act in self._turn(turn):
             yield act
+        self._look_ahead()
 
     def heard(self, text: str, complete: bool) -> None:  # noqa: FBT001 - the port has it so
         self.history.bot_heard(text, complete=complete)
@@ -117,6 +122,10 @@ class FlowEngine:
         except (ExpressionError, FlowRunError) as error:
             plan = self._failed(error)
         return self._acts(plan)
+
+    def _look_ahead(self) -> None:
+        if self.on_listening is not None:
+            self.on_listening(foresee(self.flow, self._ears, self._state, self._initial, self._clock()))
 
     def _failed(self, error: Exception) -> Plan:
         where, failures = self._state.node, self._before.failures + 1

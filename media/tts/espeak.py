@@ -74,6 +74,8 @@ def create(config: Config) -> TextToSpeech:
 class EspeakTts:
     """Speaks for all calls in one style."""
 
+    instant = True  # faster than a disk is read: nothing is gained by keeping prompts
+
     def __init__(self, lib: Library, style: Style, config: Config = Config()) -> None:
         self._lib, self._style, self._config = lib, style, config
         self._open: set[_Utterance] = set()

@@ -17,6 +17,7 @@ from dialog.turn import TurnPolicy
 from media.callconfig import SessionConfig
 from media.fallback.config import EarsFallback, VoiceFallback
 from media.providers import Kind, load
+from media.tts.cache import CacheConfig
 from recordings.calllog import Config as TimelineConfig
 from recordings.recorder import Config as RecordingConfig
 from sip.freeswitch.config import FreeswitchConfig
@@ -238,6 +239,8 @@ class Config:
     """Language model, for the agents among `flows`: openai (and what speaks its protocol), anthropic,
     llamacpp, or a dotted module name, with its options. A list names several: each takes over when those
     before it fail."""
+    prompts: CacheConfig = CacheConfig()
+    """Prompts kept, and synthesised before they are wanted."""
     fallback: FallbackSettings = FallbackSettings()
     turn: TurnPolicy = TurnPolicy()
     session: SessionConfig = field(default_factory=SessionConfig, metadata={"omit": ("policy",)})
