@@ -1,5 +1,8 @@
 """The configuration: what is right, and every way to be wrong, with the place where it is written."""
 
+import dataclasses
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ from dialog.turn import Interrupt
 from media.providers import UnknownProvider, known, load
 from tests.voicegw import deaf
 from voicegw.config import load_config, reference
-from voicegw.config.check import build
+from voicegw.config.check import build, is_secret
 from voicegw.config.model import Config, LogLevel
 from voicegw.config.source import read
 from voicegw.errors import ConfigError
@@ -312,3 +315,15 @@ sip: {trunks: [{name: a, registrar: b, username: visible, password: topsecret}]}
     assert "topsecret" not in shown
     assert "visible" in shown
     assert "token: '********'" in shown or 'token: "********"' in shown or "token: ********" in shown
+
+
+def names_of_settings(value: object) -> Iterator[str]:
+    for field in dataclasses.fields(value) if dataclasses.is_dataclass(value) else ():
+        yield field.name
+        yield from names_of_settings(getattr(value, field.name))
+
+
+def test_what_is_called_like_a_secret_is_masked() -> None:
+    open_ones = {"key", "public_key"}  # sip.tls.key: a file's name
+    named = {n for n in names_of_settings(Config()) if re.search(r"(key|secret|token|password)$", n)}
+    assert "private_key" in named and [name for name in named - open_ones if not is_secret(name)] == []
