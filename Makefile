@@ -44,7 +44,7 @@ run: $(STAMP) ## Set up, start the server on embedded defaults and print how to 
 	$(VENV)/bin/voicegw run $(ARGS)
 
 test: $(DEV) ## Set up and run the whole test suite
-	$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(DEV) ## Lint and types
 	$(VENV)/bin/ruff check .

@@ -4,6 +4,9 @@ The loop shows a sign of life every 50 ms; a thread that misses it for `limit_ms
 loop's thread to the log: a synchronous call in an engine or a flow's tool, a computation that belongs into a
 worker. While it lasts, no call of the process hears anything. What holds Python's lock (GIL) all the time
 is seen only when it lets go.
+
+A machine that gives the thread no core (neighbours, too many processes) looks the same to callers, but no
+code is to blame: the kernel knows how long the thread waited for a core, and then the log says that instead.
 """
 
 import asyncio
@@ -15,6 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 log = logging.getLogger(__name__)
@@ -42,6 +46,8 @@ class StallWatch:
         self._loop = asyncio.get_running_loop()
         self._limit = limit_ms / 1000
         self._thread_id = threading.get_ident()
+        self._waits = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+        self._waited_s = (0.0, 0.0)  # for a core so far, when the loop was alive (first)
         self._alive_at = time.monotonic()
         self._stop = threading.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -76,6 +82,8 @@ class StallWatch:
         """The thread."""
         while not self._stop.wait(BEAT_S):
             alive_at, now = self._alive_at, time.monotonic()
+            if alive_at != self._waited_s[0]:
+                self._waited_s = (alive_at, self._waiting())
             if self._stalled_since is not None or now - alive_at < self._limit + BEAT_S:
                 continue
             frame = sys._current_frames().get(self._thread_id)
@@ -86,12 +94,24 @@ class StallWatch:
                 self._said_at = now
                 self._say(frame, now - alive_at)
 
+    def _waiting(self) -> float:
+        """How long the loop's thread has waited for a core since it began (Linux; else 0)."""
+        try:
+            return int(self._waits.read_text().split()[1]) / 1e9
+        except (OSError, IndexError, ValueError):
+            return 0.0
+
     def _say(self, frame: FrameType, blocked_s: float) -> None:
+        waited_s = self._waiting() - self._waited_s[1]
+        if waited_s > blocked_s / 2:
+            waits = {"blocked_ms": round(1000 * blocked_s), "waited_ms": round(1000 * waited_s)}
+            log.warning("the machine has no core for the event loop: no call hears anything", extra=waits)
+            return
         stack = traceback.extract_stack(frame)
         inner = stack[-1]
         where = f"{inner.filename}:{inner.lineno} in {inner.name}"
         if inner.name in ("run", "run_until_complete"):  # below it is nothing of Python
-            where = "the event loop itself: the machine gave it no time, or a library held it"
+            where = "the event loop itself, or a library that held it"
         extra = {"blocked_ms": round(1000 * blocked_s), "where": where, "task": self._task()}
         text = "".join(traceback.format_list(stack[-FRAMES:]))
         log.error("event loop is blocked: no call hears anything", extra={**extra, "stack": text})

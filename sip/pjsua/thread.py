@@ -33,6 +33,7 @@ POLL_MS = 10  # how long a command may wait for pjsip's poll to end
 ANSWER_S = 2.0  # the loop must say within this time what to put into a description
 EXIT_S = 3.0  # for goodbyes when the process ends without `stop`
 BRIDGE_RATE, BRIDGE_MS = 8000, 20  # of audio that nobody hears
+FREE_PORTS = 10  # to try: one that UDP finds free may be taken on TCP
 WANTED_CALLS = 512  # the library cuts this to what it was built for
 
 
@@ -225,8 +226,7 @@ class PjThread:
         settings.uaConfig.userAgent = config.user_agent
         settings.medConfig.clockRate, settings.medConfig.audioFramePtime = BRIDGE_RATE, BRIDGE_MS
         endpoint.libInit(settings)
-        for name in config.transports:
-            self._listen(name)
+        _listen_all(self)
         self._bridge = _Bridge(library)
         endpoint.libStart()
         self.max_calls = int(library.pjsua_call_get_max_count())
@@ -235,16 +235,18 @@ class PjThread:
         for trunk in config.trunks:
             self._add_account(trunk.name, trunk)
 
-    def _listen(self, name: str) -> None:
+    def _listen(self, name: str) -> int:
+        """Returns pjsip's number of the transport."""
         settings = pj.TransportConfig()
         settings.port = self.port or self.config.port
         if self.config.host not in {"0.0.0.0", "::"}:
             settings.boundAddress = self.config.host
         settings.publicAddress = self.config.public_host
         kind = pj.PJSIP_TRANSPORT_UDP if name == "udp" else pj.PJSIP_TRANSPORT_TCP
-        opened = self._endpoint.transportCreate(kind, settings)
+        opened = int(self._endpoint.transportCreate(kind, settings))
         if not self.port:
             self.port = int(self._endpoint.transportGetInfo(opened).localAddress.rpartition(":")[2])
+        return opened
 
     def _add_account(self, name: str, trunk: Trunk | None) -> None:
         account = Account(self, name)
@@ -317,6 +319,23 @@ class PjThread:
     def ended(self, number: int) -> None:
         self.calls.pop(number, None)
         self._used = True
+
+
+def _listen_all(thread: PjThread) -> None:
+    """All transports on one port. If any port will do, one whose other half is taken is given back."""
+    for tries_left in reversed(range(FREE_PORTS)):
+        opened: list[int] = []
+        try:
+            for name in thread.config.transports:
+                opened.append(thread._listen(name))  # noqa: PERF401 - if one fails, the others are known
+        except pj.Error as e:
+            if thread.config.port or not opened or not tries_left or "in use" not in e.reason.lower():
+                raise
+            for transport in opened:
+                thread._endpoint.transportClose(transport)
+            thread.port = 0
+        else:
+            return
 
 
 class _Frame(ctypes.Structure):

@@ -1,7 +1,7 @@
 """What every recogniser keeps, whichever engine it is."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -39,24 +39,46 @@ engines = pytest.mark.parametrize("create", NAMES)
 Create = str
 
 
+class Shared:
+    """Engines with processes of their own start once for this module, and run in one loop."""
+
+    runner: asyncio.Runner
+    engines: dict[Create, SpeechToText]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared() -> Iterator[None]:
+    async def close() -> None:
+        for engine in Shared.engines.values():
+            await engine.close()
+
+    Shared.engines = {}
+    with asyncio.Runner() as Shared.runner:
+        yield
+        Shared.runner.run(close())
+
+
 def play(create: Create, script: Callable[[SpeechToText], Coroutine[Any, Any, None]]) -> None:
     async def main() -> None:
         if create in ENGINES:
-            await one(ENGINES[create]())
+            if create not in Shared.engines:
+                Shared.engines[create] = ENGINES[create]()
+            await one(Shared.engines[create])
             return
         async with serving() as service:
-            await one(HOSTED[create](service.url))
+            engine = HOSTED[create](service.url)
+            try:
+                await one(engine)
+            finally:
+                await engine.close()
             assert service.live == 0, "a closed engine leaves no connection"
 
     async def one(engine: SpeechToText) -> None:
-        try:
-            async with asyncio.timeout(60):
-                await engine.prepare(DOMAIN)
-                await script(engine)
-        finally:
-            await engine.close()
+        async with asyncio.timeout(60):
+            await engine.prepare(DOMAIN)
+            await script(engine)
 
-    asyncio.run(main())
+    Shared.runner.run(main())
 
 
 @asynccontextmanager
@@ -279,6 +301,7 @@ def test_reading_ends_with_the_stream_and_late_calls_do_no_harm(create: Create) 
 @engines
 def test_close_is_idempotent_and_a_closed_engine_refuses_calls(create: Create) -> None:
     async def script(engine: SpeechToText) -> None:
+        Shared.engines.pop(create, None)  # another test starts its own
         await engine.close()
         await engine.close()
         with pytest.raises(ProviderError):

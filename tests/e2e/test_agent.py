@@ -94,7 +94,7 @@ def test_a_call_on_a_language_model_of_our_own(tmp_path: Path) -> None:
     need_module("llama_cpp", "pip install 'voicegw[llamacpp]'")
     hints = "[I want to book a table, for two people, tomorrow at eight, thank you]"
     agent = f"agent: desk\ninstructions: You are a phone agent.\ngreeting: Hello.\nhints: {hints}\n"
-    (tmp_path / "desk.yaml").write_text(f"{agent}end_call: false\n")
+    (tmp_path / "desk.yaml").write_text(f"{agent}end_call: false\nlimits: {{filler_ms: 0}}\n")
     model = Path(__file__).parents[1] / "models" / "dialog.gguf"
     llm = f'{{"engine": "llamacpp", "model": "{model}", "temperature": 0, "context": 1024}}'
     with serving(tmp_path, VOICEGW_FLOWS='["desk.yaml"]', VOICEGW_LLM=llm) as server:

@@ -44,8 +44,8 @@ async def say_while_workers_suffer(server: Server) -> None:
 def test_no_utterance_is_lost_with_the_worker_that_heard_it(tmp_path: Path) -> None:
     need("flite")
     settings = {
-        "VOICEGW_STT": json.dumps({"engine": "pocketsphinx", "workers": 2, "hang_ms": 1000}),
-        "VOICEGW_TURN__FINAL_TIMEOUT_MS": "8000",  # a new worker must build the flow's graphs first
+        "VOICEGW_STT": json.dumps({"engine": "pocketsphinx", "workers": 2, "hang_ms": 2500}),
+        "VOICEGW_TURN__FINAL_TIMEOUT_MS": "12000",  # a new worker must build the flow's graphs first
     }
     with serving(tmp_path, **settings) as server:
         asyncio.run(say_while_workers_suffer(server))

@@ -26,7 +26,7 @@ TALK = [  # what the caller says, and what the bot answers
     ("next tuesday", "At what time"),
     ("at three in the afternoon", "last name"),
     ("johnson", "Is that right"),
-    ("yes please", "You are booked"),
+    ("yes", "You are booked"),
 ]
 CLIENT = "document.getElementById('softphone').softphone.client"
 

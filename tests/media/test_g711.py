@@ -63,7 +63,7 @@ def test_l16_is_big_endian_on_the_wire_and_lossless(name: str) -> None:
     assert chosen.payload_type is None
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", sorted(set(names()) - {"OPUS"}))  # its packets vary in size
 def test_a_codec_says_the_truth_about_its_sizes(name: str) -> None:
     chosen = codec(name.lower())
     frame = bytes(2 * chosen.rate // 50)
@@ -73,5 +73,5 @@ def test_a_codec_says_the_truth_about_its_sizes(name: str) -> None:
 
 
 def test_an_unknown_codec_is_named() -> None:
-    with pytest.raises(KeyError, match="opus"):
-        codec("opus")
+    with pytest.raises(KeyError, match="speex"):
+        codec("speex")

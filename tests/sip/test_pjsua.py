@@ -20,7 +20,7 @@ from media.metronome import Metronome
 from sip.endpoint import CallProgress, IncomingCall, OutboundCall, SipEndpoint
 from sip.errors import CallFailed, LocalProtocolError
 from sip.pjsua import PjsuaEndpoint
-from sip.pjsua.thread import PjsuaError
+from sip.pjsua.thread import PjsuaError, PjThread
 from sip.rtpleg import RtpLeg
 from sip.rtpmedia import RtpConfig, RtpMedia
 from sip.ua import SipConfig, UserAgent
@@ -350,6 +350,27 @@ def test_a_port_that_is_taken_is_an_error_of_the_system() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind((HOST, 0))
         asyncio.run(start(taken.getsockname()[1]))
+
+
+def test_a_free_port_is_one_that_is_free_on_all_transports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UDP finds one of which another program has the TCP half: the next one is taken."""
+    taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listen = PjThread._listen
+
+    def listens(self: PjThread, name: str) -> int:
+        if name == "tcp" and taken.getsockname()[1] == 0:
+            taken.bind((HOST, self.port))
+            taken.listen()
+        return listen(self, name)
+
+    async def start() -> int:
+        async with stacks() as both:
+            await (await dial(both.own, both.pjsua))[0].hangup(HangupCause.NORMAL)
+            return int(both.pjsua.uri.rpartition(":")[2])
+
+    monkeypatch.setattr(PjThread, "_listen", listens)
+    with taken:
+        assert asyncio.run(start()) != taken.getsockname()[1] != 0
 
 
 def test_a_description_in_the_ack_is_understood() -> None:

@@ -35,3 +35,28 @@ def test_what_blocks_the_loop_is_named_and_counted(caplog: pytest.LogCaptureFixt
     assert blocked.task == "reply"  # type: ignore[attr-defined]
     assert blocked.blocked_ms >= 150  # type: ignore[attr-defined]
     assert sum("runs again" in record.message for record in caplog.records) == 2
+
+
+def test_a_machine_without_a_core_to_spare_is_named_instead(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        watch = StallWatch(150)
+        monkeypatch.setattr(watch, "_waiting", time.monotonic)  # as if it had waited all the time
+        with watch.watching():
+            await asyncio.sleep(0.2)
+            a_synchronous_call_in_an_engine()
+            await asyncio.sleep(0.1)
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(scenario())
+    (blocked, _) = caplog.records
+    assert blocked.levelname == "WARNING" and "no core for the event loop" in blocked.message
+    assert 100 <= blocked.waited_ms <= blocked.blocked_ms + 100  # type: ignore[attr-defined]
+
+
+def test_how_long_a_thread_waits_for_a_core_is_the_kernels_figure() -> None:
+    async def scenario() -> float:
+        return StallWatch(150)._waiting()
+
+    assert asyncio.run(scenario()) >= 0

@@ -144,22 +144,22 @@ def test_a_call_of_ours_takes_the_carriers_minimum() -> None:
         task = asyncio.ensure_future(agent.place(TARGET))
         invite = await peer.receive("INVITE")
         assert (invite.headers.get("session-expires"), invite.headers.get("min-se")) == ("600", "90")
-        peer.answer(invite, 422, headers=(("Min-SE", "1200"),))
+        peer.answer(invite, 422, headers=(("Min-SE", "700"),))
         await peer.receive("ACK")
         again = await peer.receive("INVITE")
-        assert (again.headers.get("session-expires"), again.headers.get("min-se")) == ("1200", "1200")
+        assert (again.headers.get("session-expires"), again.headers.get("min-se")) == ("700", "700")
         assert (again.call_id, again.cseq.number) == (invite.call_id, invite.cseq.number + 1)
-        granted = (("Session-Expires", "1200;refresher=uac"), ("Allow", "INVITE, UPDATE"))
+        granted = (("Session-Expires", "700;refresher=uac"), ("Allow", "INVITE, UPDATE"))
         peer.answer(again, 200, sdp(), headers=granted)
         await peer.receive("ACK")
         Ear(await task)
-        refresh = await peer.receive("UPDATE", within=601)
-        assert refresh.headers.get("session-expires") == "1200;refresher=uac"
-        peer.answer(refresh, 422, headers=(("Min-SE", "2000"),))
+        refresh = await peer.receive("UPDATE", within=351)
+        assert refresh.headers.get("session-expires") == "700;refresher=uac"
+        peer.answer(refresh, 422, headers=(("Min-SE", "800"),))
         refresh = await peer.receive("UPDATE")
-        assert refresh.headers.get("min-se") == "2000"
-        peer.answer(refresh, 200, headers=(("Session-Expires", "2000;refresher=uas"),))
-        peer.answer(await peer.receive("BYE", within=1970), 200)
+        assert refresh.headers.get("min-se") == "800"
+        peer.answer(refresh, 200, headers=(("Session-Expires", "800;refresher=uas"),))
+        peer.answer(await peer.receive("BYE", within=770), 200)
 
     scenario(test, session_expires_s=600)
 
@@ -181,7 +181,7 @@ def test_without_timers_nothing_is_asked_for() -> None:
     async def test(agent: UserAgent, peer: Peer, callee: Callee) -> None:
         answer = await dial(peer, TIMER)
         assert "session-expires" not in answer.headers
-        await peer.nothing(4000)
+        await peer.nothing(1900)  # more than the default
         assert not callee.ears[0].causes
 
     scenario(test, session_expires_s=0)

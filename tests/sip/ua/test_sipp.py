@@ -44,11 +44,24 @@ def agent_on(**config: object) -> UserAgent:
 
 
 async def start_sipp(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
+    """With `-p PORT` it is called: it listens there when this returns."""
+    process = await asyncio.create_subprocess_exec(
         "sipp", *arguments, "-i", "127.0.0.1", "-nostdin", "-trace_err", "-timeout", "40", "-timeout_error",
         cwd=folder, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
+    if "-p" in arguments:
+        while not bound(int(arguments[arguments.index("-p") + 1])):
+            assert process.returncode is None, complaints(folder)
+            await asyncio.sleep(0.02)
+    return process
+
+
+def bound(port: int) -> bool:
+    """Whether somebody on this machine listens there, on UDP or TCP."""
+    udp, tcp = (Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("udp", "tcp"))
+    listening = [line.split() for line in udp] + [line.split() for line in tcp if " 0A " in line]
+    return any(int(fields[1].rpartition(":")[2], 16) == port for fields in listening)
 
 
 async def finished(process: asyncio.subprocess.Process, folder: Path) -> None:
@@ -177,7 +190,6 @@ def test_calls_that_we_place(tmp_path: Path, transport: str) -> None:
         agent, port = agent_on(), free_port()
         await agent.start(Callee())
         process = await start_sipp(tmp_path, "-sn", "uas", "-p", str(port), "-t", transport, "-m", "10")
-        await asyncio.sleep(0.5)
         suffix = ";transport=tcp" if transport == "t1" else ""
         for _ in range(10):
             ear = Ear(await agent.place(OutboundCall(f"sip:a@127.0.0.1:{port}{suffix}")))
@@ -195,7 +207,6 @@ def test_registration_with_a_password_refresh_and_farewell(tmp_path: Path) -> No
         port = free_port()
         scenario = str(SCENARIOS / "registrar.xml")
         process = await start_sipp(tmp_path, "-sf", scenario, "-p", str(port), "-m", "1")
-        await asyncio.sleep(0.3)
         agent = agent_on(trunks=(Trunk("carrier", f"127.0.0.1:{port}", "user", "secret"),))
         await agent.start(Callee())
         await asyncio.sleep(2.5)
@@ -225,7 +236,6 @@ def placed_to(folder: Path, scenario: str, call: Callable[[UserAgent, int], Awai
         processes = [await start_sipp(folder, *arguments, "-m", "1")]
         if scenario != "glare":
             processes.append(await start_sipp(folder, "-sn", "uas", "-p", str(other), "-m", "1"))
-        await asyncio.sleep(0.5)
         await call(agent, port)
         for process in processes:
             await finished(process, folder)
@@ -257,7 +267,6 @@ def test_a_caller_who_sends_us_elsewhere(tmp_path: Path) -> None:
         agent, callee, other = agent_on(refer=Reach.SAME_HOST), Callee(0.05), free_port()
         await agent.start(callee)
         target = await start_sipp(tmp_path, "-sn", "uas", "-p", str(other), "-m", "1")
-        await asyncio.sleep(0.3)
         arguments = ("-sf", str(SCENARIOS / "refer.xml"), "-key", "target", str(other), "-m", "1")
         await sipp(tmp_path, agent, *arguments)
         await asyncio.sleep(0.2)
