@@ -7,17 +7,15 @@ The dialplan asks with `CURL()`, and takes the answer as it is: plain text (docs
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
 
 from dialog.types import Transfer
 from media.errors import Unsupported
 from media.leg import HangupCause
-from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest
+from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, told
 from sip.medialine import CallControl
 from sip.webpeer import same_secret
 
 CHANNEL = "uniqueid"  # parameter of a call: Asterisk's own name of the caller's channel
-OWN_QUERY = {"token", "caller", "callee"}
 REMEMBERED = 1000  # calls that shall go somewhere, and have not asked yet
 
 
@@ -45,7 +43,7 @@ class DialplanCarrier(Carrier):
         fields = {**request.query, **dict(request.form)}
         if hook == "next":
             return _plain(self._next.pop(fields.get(CHANNEL, ""), ""))
-        call = Announced("", _number(fields, "caller"), _number(fields, "callee"), _parameters(fields))
+        call = told(fields)
         return _plain(desk.refusal(call) or desk.ticket(call))
 
     def control(self, call: Announced, desk: Desk) -> CallControl:
@@ -84,12 +82,3 @@ class DialplanControl:
 
 def _plain(text: str) -> WebAnswer:
     return WebAnswer(text, "text/plain")
-
-
-def _parameters(fields: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in fields.items() if name not in OWN_QUERY}
-
-
-def _number(fields: Mapping[str, str], name: str) -> str:
-    value = fields.get(name, "")
-    return "+" + value[1:] if value.startswith(" ") else value  # a "+" that was not encoded

@@ -10,6 +10,7 @@ Carriers without webhooks (a softswitch that simply connects) have `hooks = ()` 
 """
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import SipError
 from sip.mediacore import Capabilities, MediaStreamCore
 from sip.medialine import CallControl
+from sip.webpeer import same_secret
 
 
 class Refused(SipError):
@@ -97,9 +99,31 @@ class Announced:
     order: str = ""  # of an outbound call: what `Carrier.place` was given
 
 
+def check_basic(request: WebRequest, user: str, password: str) -> None:
+    """Raise Refused unless the request brings user and password (RFC 7617)."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    right = b64encode(f"{user}:{password}".encode()).decode()
+    if scheme.lower() != "basic" or not password or not same_secret(given.strip(), right):
+        raise Refused("wrong user or password" if given else "no password", 401)
+
+
 def own_number(call: OutboundCall, own: str) -> str:
     """The caller id of a call that we place: a number that it brings, else our own."""
     return call.caller if call.caller.lstrip("+").isdecimal() else own
+
+
+_NO_PARAMETERS = {"token", "pass", "caller", "callee"}
+
+
+def told(fields: Mapping[str, str]) -> Announced:
+    """What a query says of a call: `caller`, `callee`, and parameters."""
+
+    def number(name: str) -> str:
+        value = fields.get(name, "")
+        return "+" + value[1:] if value.startswith(" ") else value  # a "+" that was not encoded
+
+    given = {name.lower(): value for name, value in fields.items() if name not in _NO_PARAMETERS}
+    return Announced("", number("caller"), number("callee"), given)
 
 
 class Desk(Protocol):
@@ -178,6 +202,9 @@ class Carrier(Protocol):
         """Have the carrier call somebody; returns its id of the call. The webhooks that follow carry `order`
         back; one may come before this returns. Raises CallFailed."""
         raise NotImplementedError
+
+    async def serve(self) -> None:
+        """What it does all the time, for connections of its own. Cancelled at the end."""
 
     async def give_up(self, call_id: str) -> None:
         """End an outbound call that was not answered yet. Never raises for one that is gone."""

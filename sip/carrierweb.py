@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from media.tasks import task_scope
-from sip.carrier import Carrier, Refused, WebRequest
+from sip.carrier import Carrier, Refused, WebRequest, told
 from sip.carrierdesk import CarrierDesk, CarrierHost
 from sip.carriertcp import CarrierPort
 from sip.medialine import Line
@@ -70,9 +70,10 @@ class CarrierMount:
         carrier, stats = self.carrier, self.desk.stats
         stats.sockets += 1
         try:
-            carrier.check_socket(await self._asked(request))
+            asked = await self._asked(request)
+            carrier.check_socket(asked)
             token = request.match_info.get("token", "") or request.query.get("pass", "")
-            announced = self.desk.admit(token) if token or carrier.announced else None
+            announced = self.desk.admit(token) if token or carrier.announced else told(asked.query)
         except Refused as error:
             stats.sockets_refused += 1
             return self._refuse("media", request, error)

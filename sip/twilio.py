@@ -1,4 +1,5 @@
-"""Twilio Media Streams, bidirectional: the messages of the socket that `<Connect><Stream>` opens.
+"""Twilio Media Streams, bidirectional: the messages of the socket that `<Connect><Stream>` opens. SignalWire
+and Exotel speak the same, in other encodings and spellings.
 
 https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
@@ -6,6 +7,7 @@ https://www.twilio.com/docs/voice/media-streams/websocket-messages
 import json
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sip.errors import RemoteProtocolError
@@ -31,12 +33,26 @@ from sip.mediacore import (
 CALLER, CALLEE = "voicegw_from", "voicegw_to"  # parameters that our own answer document passes on
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What members of the messages are called."""
+
+    stream: str = "streamSid"
+    call: str = "callSid"
+    form: str = "mediaFormat"
+    parameters: str = "customParameters"
+
+
+TWILIO = Words()
+MU_LAW = Encoding("PCMU", 8000)
+
+
 class TwilioCore(MediaStreamCore):
     """One stream. Everything but `start` names its stream; what names another is not ours."""
 
-    encoding = Encoding("PCMU", 8000)  # the only one that Twilio speaks
-
-    def __init__(self) -> None:
+    def __init__(self, encoding: Encoding = MU_LAW, words: Words = TWILIO) -> None:
+        """Twilio itself has one encoding."""
+        self._encoding, self._words = encoding, words
         self._sid = ""
         self._audio = ""  # what stands before a payload
 
@@ -50,7 +66,7 @@ class TwilioCore(MediaStreamCore):
             return []
         if not self._sid and event == "media":  # it may come early; there is no other stream on this socket
             return [self._media(member(body, "media"))]
-        if body.get("streamSid") != self._sid:
+        if body.get(self._words.stream) != self._sid:
             return [Ignored("another stream")]
         match event:
             case "media":
@@ -69,25 +85,30 @@ class TwilioCore(MediaStreamCore):
 
     def mark(self, name: str) -> Message:
         """It comes back when all sound before was played, or cleared."""
-        return json.dumps({"event": "mark", "streamSid": self._sid, "mark": {"name": name}})
+        return json.dumps({"event": "mark", self._words.stream: self._sid, "mark": {"name": name}})
 
     def clear(self) -> Message:
         """Empty Twilio's buffer."""
-        return json.dumps({"event": "clear", "streamSid": self._sid})
+        return json.dumps({"event": "clear", self._words.stream: self._sid})
 
     def _start(self, body: Mapping[str, Any]) -> StreamEvent:
         start = member(body, "start")
         if self._sid:
             return Ignored("a second start")
-        sid, call_sid = text(start, "streamSid"), text(start, "callSid")
-        form = start.get("mediaFormat")
-        if isinstance(form, dict) and form.get("encoding", "audio/x-mulaw") != "audio/x-mulaw":
-            raise RemoteProtocolError(f"encoding {form.get('encoding')!r} is not Twilio's audio/x-mulaw", 488)
+        words, encoding = self._words, self._encoding
+        sid, call_sid = text(start, words.stream), text(start, words.call)
+        form = start.get(words.form)
+        if isinstance(form, dict) and encoding.name == "PCMU":
+            name = form.get("encoding", "audio/x-mulaw")
+            if name != "audio/x-mulaw":
+                raise RemoteProtocolError(f"encoding {name!r}: we expect audio/x-mulaw", 488)
         self._sid = sid
-        self._audio = f'{{"event":"media","streamSid":{json.dumps(sid)},"media":{{"payload":"'
-        given = strings(start.get("customParameters"))
-        caller, callee = given.pop(CALLER, ""), given.pop(CALLEE, "")
-        return Started(sid, call_sid, self.encoding, self.encoding, caller, callee, given)
+        head = {"event": "media", words.stream: sid, "media": {"payload": ""}}
+        self._audio = json.dumps(head).removesuffix('"}}')
+        given = strings(start.get(words.parameters))
+        caller = given.pop(CALLER, "") or text(start, "from", "")
+        callee = given.pop(CALLEE, "") or text(start, "to", "")
+        return Started(sid, call_sid, encoding, encoding, caller, callee, given)
 
     def _media(self, media: Mapping[str, Any]) -> StreamEvent:
         if media.get("track", "inbound") != "inbound":

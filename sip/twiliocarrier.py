@@ -22,7 +22,7 @@ from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest
 from sip.carrierrest import CarrierError, RestClient, RestConfig
 from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed
-from sip.mediacore import Capabilities, Means, MediaStreamCore
+from sip.mediacore import Capabilities, Encoding, Means, MediaStreamCore
 from sip.twilio import CALLEE, CALLER, TwilioCore
 from sip.twiliorest import Account, TwilioRest, sip_status
 
@@ -91,6 +91,10 @@ class Twilio(Carrier):
     """One account."""
 
     name = "twilio"
+    vendor = "Twilio"
+    signature_header = "X-Twilio-Signature"
+    api_path = "/2010-04-01"
+    encoding, codec = Encoding("PCMU", 8000), ""
     hooks = ("voice", "status", "stream", "amd", "recording", "target")
     capabilities = Capabilities(
         clear=True,
@@ -114,21 +118,22 @@ class Twilio(Carrier):
         self.config = config
         self.announced = config.check_signatures
         auth = (config.api_key or config.account_sid, config.api_key_secret or config.auth_token)
-        client = RestClient("Twilio", config.rest, auth)
+        client = RestClient(self.vendor, config.rest, auth)
         self.client = client
-        self.rest = TwilioRest(client, Account(config.account_sid, config.api_url.rstrip("/")))
+        account = Account(config.account_sid, config.api_url.rstrip("/"), self.api_path)
+        self.rest = TwilioRest(client, account, self.vendor)
         self.targets: dict[
             str, asyncio.Future[str]
         ] = {}  # room -> "" once the target has answered, or why not
 
     def core(self) -> MediaStreamCore:
         """Of a new stream."""
-        return TwilioCore()
+        return TwilioCore(self.encoding)
 
     def check(self, request: WebRequest) -> None:
         """Raise Refused unless Twilio has signed it, for our account."""
         if self.config.check_signatures:
-            twilioweb.check(self.config.auth_token, request)
+            twilioweb.check(self.config.auth_token, request, self.signature_header)
         elif not request.local:
             raise Refused("not from this machine")
         account = dict(request.form).get("AccountSid", self.config.account_sid)
@@ -221,7 +226,7 @@ class Twilio(Carrier):
         if not order and (reason := desk.refusal(call)):
             return twilioweb.reject("busy" if reason == "busy" else "rejected")
         shown = {CALLER: call.caller, CALLEE: call.callee, **parameters}
-        return twilioweb.stream(desk.stream_url(call), shown, desk.hook_url("stream"))
+        return twilioweb.stream(desk.stream_url(call), shown, desk.hook_url("stream"), self.codec)
 
     def _status(self, call: str, fields: Mapping[str, str], desk: Desk) -> None:
         state, order = fields.get("CallStatus", ""), fields.get("order", "")
@@ -232,10 +237,10 @@ class Twilio(Carrier):
         if order:
             given = fields.get("SipResponseCode", "")
             status = int(given) if given.isdecimal() and 400 <= int(given) < 700 else FAILED[state]
-            desk.failed(order, status, f"Twilio says: {state}")
+            desk.failed(order, status, f"{self.vendor} says: {state}")
         if fields.get("ErrorCode"):
             words = fields.get("ErrorMessage", "")
-            desk.report(call, "error", {"message": f"Twilio error {fields['ErrorCode']}: {words}"})
+            desk.report(call, "error", {"message": f"{self.vendor} error {fields['ErrorCode']}: {words}"})
         desk.ended(call, HangupCause.NORMAL)
 
     def _target(self, fields: Mapping[str, str]) -> None:

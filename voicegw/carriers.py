@@ -14,9 +14,13 @@ from sip.audiosocket import AudioSocket
 from sip.carrier import Carrier
 from sip.carrierdesk import CarrierHost
 from sip.carrierweb import CarrierMount
+from sip.chanwebsocket import ChanWebSocket
 from sip.endpoint import WayOut
+from sip.freeswitchfork import AudioFork, AudioStream
+from sip.jambonz import Jambonz
 from sip.mediacore import Capabilities, Means
 from sip.plivo import Plivo
+from sip.signalwire import SignalWire
 from sip.telnyxcarrier import Telnyx
 from sip.twiliocarrier import Twilio
 from sip.vonage import Vonage
@@ -38,6 +42,11 @@ _CARRIERS: Mapping[str, tuple[Any, str]] = {
     "telnyx": (Telnyx, "api_key"),
     "plivo": (Plivo, "auth_id"),
     "vonage": (Vonage, "application_id"),
+    "jambonz": (Jambonz, "account_sid"),
+    "signalwire": (SignalWire, "project_id"),
+    "asterisk": (ChanWebSocket, "password"),
+    "audiofork": (AudioFork, "password"),
+    "audiostream": (AudioStream, "password"),
     "audiosocket": (AudioSocket, "enabled"),
 }
 
@@ -102,6 +111,7 @@ class Carriers:
         for mount in self.mounts:
             try:
                 await mount.start()
+                self._start(mount.carrier.serve(), f"{mount.carrier.name} connection")
             except OSError as error:
                 raise StartError(f"carriers.{mount.carrier.name}: {error.strerror or error}") from error
 

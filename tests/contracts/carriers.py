@@ -14,10 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twilio.request_validator import RequestValidator
 
 from sip.carrier import Carrier, WebRequest
-from sip.mediacore import MediaStreamCore, Message
+from sip.mediacore import Encoding, MediaStreamCore, Message
 from sip.plivo import Plivo as PlivoCarrier
 from sip.plivo import PlivoConfig, PlivoCore
 from sip.plivo import signature as plivo_signature
+from sip.signalwire import SignalWire as SignalWireCarrier
+from sip.signalwire import SignalWireConfig
 from sip.telnyx import TelnyxCore
 from sip.telnyxcarrier import Telnyx as TelnyxCarrier
 from sip.telnyxcarrier import TelnyxConfig
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 class Twilio(CarrierCase):
     name = "twilio"
+    header = "X-Twilio-Signature"
     signs_sockets = True
     token = "12345"
 
@@ -81,12 +84,11 @@ class Twilio(CarrierCase):
     def carrier(self, api_url: str) -> Carrier:
         return TwilioCarrier(TwilioConfig("AC1", self.token, api_url=api_url, caller="+4930"))
 
-    def incoming(
-        self, d: "Door", url: str = "https://voice.example.com/twilio/voice?tenant=acme", **fields: str
-    ) -> Hook:
+    def incoming(self, d: "Door", url: str = "", **fields: str) -> Hook:
+        url = url or f"https://voice.example.com/{self.name}/voice?tenant=acme"
         given = {"CallSid": "call-1", "AccountSid": "AC1", "From": "+4915", "To": "+4930", **fields}
         sign = RequestValidator(self.token).compute_signature(url, given)
-        headers = {"X-Twilio-Signature": sign, "Content-Type": "application/x-www-form-urlencoded"}
+        headers = {self.header: sign, "Content-Type": "application/x-www-form-urlencoded"}
         return Hook(url, urlencode(given).encode(), headers)
 
     async def announce(self, d: "Door") -> str:
@@ -105,6 +107,24 @@ class Twilio(CarrierCase):
 
     def socket_headers(self, url: str) -> dict[str, str]:
         return {"X-Twilio-Signature": RequestValidator(self.token).compute_signature(url, {})}
+
+
+class SignalWire(Twilio):
+    name = "signalwire"
+    header = "X-SignalWire-Signature"
+    signs_sockets = False
+    encoding = Encoding("PCM", 16000)
+    frame = b"\xd0\x07" * 320
+
+    def core(self) -> MediaStreamCore:
+        return TwilioCore(self.encoding)
+
+    def carrier(self, api_url: str) -> Carrier:
+        keys = ("AC1", "acme.signalwire.com", "api-token", self.token)
+        return SignalWireCarrier(SignalWireConfig(*keys, api_url=api_url, caller="+4930"))
+
+    def socket_headers(self, url: str) -> dict[str, str]:
+        return {}
 
 
 class Telnyx(CarrierCase):
@@ -266,4 +286,4 @@ class Plivo(CarrierCase):
         return hangup is not None and hangup.attrib["reason"] == "busy"
 
 
-CASES: tuple[type[CarrierCase], ...] = (Twilio, Telnyx, Plivo, *LOOKALIKES, *SOFTSWITCHES)
+CASES: tuple[type[CarrierCase], ...] = (Twilio, SignalWire, Telnyx, Plivo, *LOOKALIKES, *SOFTSWITCHES)

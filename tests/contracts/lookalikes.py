@@ -1,4 +1,4 @@
-"""More carriers as the contract suite sees them: Vonage."""
+"""More carriers as the contract suite sees them: Vonage, jambonz."""
 
 import hashlib
 import hmac
@@ -10,7 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding as KeyEncoding
 from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat
 
+from sip.audiofork import ForkCore
 from sip.carrier import Carrier
+from sip.jambonz import Jambonz as JambonzCarrier
+from sip.jambonz import JambonzConfig
 from sip.jwt import encode
 from sip.mediacore import Encoding, MediaStreamCore, Message
 from sip.vonage import Vonage as VonageCarrier
@@ -103,4 +106,73 @@ class Vonage(CarrierCase):
         return await self.ncco(d, self.incoming(d)) == []
 
 
-LOOKALIKES: tuple[type[CarrierCase], ...] = (Vonage,)
+class Jambonz(CarrierCase):
+    name = "jambonz"
+    secret = "jambonz-secret"
+    subprotocols = ("audio.jambonz.org",)
+    encoding = Encoding("PCM", 16000)
+    frame = b"\xd0\x07" * 320
+    names_streams = False
+
+    def core(self) -> MediaStreamCore:
+        return ForkCore(16000)
+
+    def start(self) -> list[Message]:
+        body = {
+            "callSid": "call-1",
+            "accountSid": "A1",
+            "direction": "inbound",
+            "from": "+4915",
+            "to": "+4930",
+        }
+        return [json.dumps(body | {"sampleRate": 16000, "mixType": "mono", "metadata": {"tenant": "acme"}})]
+
+    def media(self, sound: bytes, n: int, stream: str = "stream-1") -> Message:
+        return sound
+
+    def press(self, key: str) -> Message:
+        return json.dumps({"event": "dtmf", "dtmf": key, "duration": "1600"})
+
+    def marked(self, name: str) -> Message:
+        return json.dumps({"type": "mark", "data": {"name": name, "event": "playout"}})
+
+    def understand(self, message: Message) -> Said:
+        if isinstance(message, bytes):
+            return Said(audio=message)
+        body = json.loads(message)
+        if body["type"] == "mark":
+            return Said(mark=body["data"]["name"])
+        assert body == {"type": "killAudio"}
+        return Said(clear=True)
+
+    def carrier(self, api_url: str) -> Carrier:
+        config = JambonzConfig("A1", self.secret, "key", "app-1", "+4930", api_url=api_url)
+        return JambonzCarrier(config)
+
+    def signed(self, url: str, body: dict[str, Any], at: int = NOW) -> Hook:
+        """A webhook of jambonz."""
+        data = json.dumps(body).encode()
+        sign = hmac.digest(self.secret.encode(), f"{at}.".encode() + data, "sha256").hex()
+        return Hook(url, data, {"Jambonz-Signature": f"t={at},v1={sign}", "Content-Type": "application/json"})
+
+    def incoming(self, d: "Door") -> Hook:
+        body = {"call_sid": "call-1", "direction": "inbound", "from": "+4915", "to": "+4930"}
+        return self.signed("https://voice.example.com/jambonz/call", body)
+
+    async def verbs(self, d: "Door", hook: Hook) -> list[dict[str, Any]]:
+        async with d.client.post(d.local(hook.url), data=hook.body, headers=hook.headers) as answer:
+            assert answer.status == 200 and answer.content_type == "application/json"
+            found: list[dict[str, Any]] = await answer.json()
+        return found
+
+    async def announce(self, d: "Door") -> str:
+        answer, listen, hangup = await self.verbs(d, self.incoming(d))
+        assert [answer["verb"], listen["verb"], hangup["verb"]] == ["answer", "listen", "hangup"]
+        assert listen["bidirectionalAudio"] == {"enabled": True, "streaming": True, "sampleRate": 16000}
+        return str(listen["url"])
+
+    async def turned_away(self, d: "Door") -> bool:
+        return await self.verbs(d, self.incoming(d)) == [{"verb": "sip:decline", "status": 486}]
+
+
+LOOKALIKES: tuple[type[CarrierCase], ...] = (Vonage, Jambonz)

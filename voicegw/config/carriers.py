@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 
 from sip.audiosocket import AudioSocketConfig
+from sip.chanwebsocket import ChanWebSocketConfig
+from sip.freeswitchfork import ForkConfig
+from sip.jambonz import JambonzConfig
 from sip.medialine import StreamConfig
 from sip.plivo import PlivoConfig
+from sip.signalwire import SignalWireConfig
 from sip.telnyxcarrier import TelnyxConfig
 from sip.twiliocarrier import TwilioConfig
 from sip.vonage import VonageConfig
@@ -20,4 +24,9 @@ class CarriersConfig:
     telnyx: TelnyxConfig = TelnyxConfig()
     plivo: PlivoConfig = PlivoConfig()
     vonage: VonageConfig = VonageConfig()
+    jambonz: JambonzConfig = JambonzConfig()
+    signalwire: SignalWireConfig = SignalWireConfig()
+    asterisk: ChanWebSocketConfig = ChanWebSocketConfig()
+    audiofork: ForkConfig = ForkConfig()
+    audiostream: ForkConfig = ForkConfig()
     audiosocket: AudioSocketConfig = AudioSocketConfig()

@@ -1,0 +1,273 @@
+"""jambonz: the verb `listen`, webhooks, REST, signatures. Its socket: sip/audiofork.py.
+
+    /jambonz/call       what shall be done with a call?   -> verbs
+    /jambonz/status     a call rings, was answered, is over
+    /jambonz/amd        a person has answered, or a machine
+    /jambonz/transfer   where a caller goes who leaves us -> verbs
+
+https://docs.jambonz.org
+"""
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from dialog.types import Transfer
+from media.errors import TransferError
+from media.leg import HangupCause
+from sip.audiofork import RATES, ForkCore
+from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, own_number
+from sip.carrierrest import Answer, Ask, CarrierError, RestClient, RestConfig, call_failed, problem
+from sip.endpoint import CallProgress, OutboundCall
+from sip.errors import CallFailed
+from sip.mediacore import Capabilities, Means, MediaStreamCore, strings, text
+from sip.webpeer import same_secret
+
+TOLERANCE_S = 300  # age of a signed webhook
+RING_S = 30.0  # how long a transfer's target may ring where the order does not say
+OWN_QUERY = {"order", "to", "timeout"}  # parameters of our own in webhook addresses
+HINTS = {
+    "401": "account_sid and api_key do not belong together",
+    "403": "the account may not do this",
+    "404": "the call is over, or there is no such application",
+    "480": "there is no server to place the call from, or no carrier for it",
+}
+PROGRESS = {
+    "trying": CallProgress.TRYING,
+    "ringing": CallProgress.RINGING,
+    "early-media": CallProgress.EARLY_MEDIA,
+    "in-progress": CallProgress.ANSWERED,
+}
+FAILED = {"busy": 486, "no-answer": 480, "failed": 503, "completed": 480}
+
+
+@dataclass(frozen=True, slots=True)
+class JambonzConfig:
+    """Calls over jambonz (docs/carriers.md). Point the application's calling webhook to
+    PUBLIC_URL/jambonz/call, its call status webhook to PUBLIC_URL/jambonz/status, both by POST."""
+
+    account_sid: str = ""
+    """Account SID. Empty: jambonz is not used."""
+    webhook_secret: str = ""
+    """Secret of the account's webhooks, best as ${JAMBONZ_WEBHOOK_SECRET}: they are signed with it."""
+    api_key: str = ""
+    """API key, best as ${JAMBONZ_API_KEY}: for requests."""
+    application_sid: str = ""
+    """Id of the application, for outbound calls: its speech settings are jambonz' concern, not ours."""
+    caller: str = ""
+    """Caller id of outbound calls that bring none, and of hand-overs."""
+    rate: int = 16000
+    """Hz of the sound: 8000, 16000, 24000, 48000."""
+    amd: bool = False
+    """Answering machine detection of outbound calls; the result is in the timeline."""
+    api_url: str = "https://api.jambonz.cloud/v1"
+    """Where requests go: a server of your own has its own."""
+    rest: RestConfig = RestConfig()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the field."""
+        if self.rate not in RATES:
+            raise ValueError(f"rate must be one of {', '.join(map(str, RATES))}, not {self.rate}")
+
+
+class Jambonz(Carrier):
+    """One account."""
+
+    name = "jambonz"
+    hooks = ("call", "status", "amd", "transfer")
+    subprotocols = ("audio.jambonz.org",)
+    capabilities = Capabilities(
+        clear=True,
+        played=True,
+        dtmf_in=True,
+        dtmf_out=Means.TONES,
+        hangup=Means.REST,
+        transfer=True,
+        outbound=True,
+        amd=True,
+    )
+
+    def __init__(self, config: JambonzConfig) -> None:
+        """Raises ValueError for settings that cannot work."""
+        if not config.webhook_secret:
+            raise ValueError("webhook_secret is needed: without it no webhook can be checked")
+        if not config.api_key:
+            raise ValueError("api_key is needed: without it no call can be ended")
+        self.config = config
+        self._rest = self.client = RestClient("jambonz", config.rest)
+        self._account = f"{config.api_url.rstrip('/')}/Accounts/{quote(config.account_sid, safe='')}"
+
+    def core(self) -> MediaStreamCore:
+        """Of a new stream."""
+        return ForkCore(self.config.rate)
+
+    def check(self, request: WebRequest) -> None:
+        """Raise Refused unless jambonz has signed it, not long ago."""
+        given = request.headers.get("Jambonz-Signature", "")
+        pairs = [part.strip().partition("=")[::2] for part in given.split(",")]
+        stamp = dict(pairs).get("t", "")
+        if not stamp.isdecimal() or abs(request.at - int(stamp)) > TOLERANCE_S:
+            raise Refused("signed too long ago, or not at all")
+        signed = stamp.encode() + b"." + request.body
+        right = hmac.digest(self.config.webhook_secret.encode(), signed, "sha256").hex()
+        if not any(name == "v1" and same_secret(value, right) for name, value in pairs):
+            raise Refused("wrong signature")
+
+    def check_socket(self, request: WebRequest) -> None:
+        """jambonz signs no sockets: the pass in the address is all there is."""
+
+    async def hook(self, hook: str, request: WebRequest, desk: Desk) -> WebAnswer:
+        """Answer a webhook."""
+        fields, query = request.json, request.query
+        call, order = text(fields, "call_sid", ""), query.get("order", "")
+        match hook:
+            case "call":
+                return _verbs(self._call(call, fields, query, desk))
+            case "transfer":
+                timeout = int(query["timeout"]) if query.get("timeout", "").isdecimal() else round(RING_S)
+                return _verbs([dial(query.get("to", ""), self.config.caller, timeout)])
+            case "amd":
+                self._amd(call, fields, desk)
+            case "status":
+                self._status(call, fields, order, desk)
+        return _verbs([])
+
+    def _call(
+        self, call: str, fields: Mapping[str, Any], query: Mapping[str, str], desk: Desk
+    ) -> list[dict[str, Any]]:
+        if not call:
+            raise Refused("there is no call_sid", 400)
+        order = query.get("order", "")
+        parameters = {k.lower(): v for k, v in query.items() if k not in OWN_QUERY}
+        parameters |= strings(fields.get("customerData"))
+        announced = Announced(call, text(fields, "from", ""), text(fields, "to", ""), parameters, order)
+        if not order and (reason := desk.refusal(announced)):
+            return [{"verb": "sip:decline", "status": 486 if reason == "busy" else 404}]
+        rate = self.config.rate
+        listen = {
+            "verb": "listen",
+            "url": desk.stream_url(announced),
+            "mixType": "mono",
+            "sampleRate": rate,
+            "passDtmf": True,
+            "bidirectionalAudio": {"enabled": True, "streaming": True, "sampleRate": rate},
+        }
+        return [{"verb": "answer"}, listen, {"verb": "hangup"}]
+
+    def _amd(self, call: str, fields: Mapping[str, Any], desk: Desk) -> None:
+        kind = text(fields, "type", "")
+        words = {"amd_human_detected": "human", "amd_machine_detected": "machine"}
+        if kind in words:
+            desk.report(call, "amd", {"answered_by": words[kind]})
+
+    def _status(self, call: str, fields: Mapping[str, Any], order: str, desk: Desk) -> None:
+        state = text(fields, "call_status", "")
+        if order and state in PROGRESS:
+            desk.progress(order, PROGRESS[state])
+        if state not in FAILED:
+            return
+        if order:
+            given = text(fields, "sip_status", "")
+            status = int(given) if given.isdecimal() and 400 <= int(given) < 700 else FAILED[state]
+            desk.failed(order, status, f"jambonz says: {text(fields, 'sip_reason', '') or state}")
+        desk.ended(call, HangupCause.NORMAL)
+
+    def control(self, call: Announced, desk: Desk) -> "JambonzControl":
+        """Of one call."""
+        return JambonzControl(self, call, desk)
+
+    async def place(self, order: str, call: OutboundCall, desk: Desk) -> str:
+        """Call somebody."""
+        sip = call.target.lower().startswith(("sip:", "sips:"))
+        body: dict[str, Any] = {
+            "from": own_number(call, self.config.caller),
+            "to": {"type": "sip", "sipUri": call.target} if sip else {"type": "phone", "number": call.target},
+            "call_hook": _webhook(desk.hook_url("call", order=order)),
+            "call_status_hook": _webhook(desk.hook_url("status", order=order)),
+            "timeout": max(1, round(call.ring_timeout_s)),
+        }
+        if self.config.application_sid:
+            body["application_sid"] = self.config.application_sid
+        if self.config.amd:
+            body["amd"] = {"actionHook": desk.hook_url("amd")}
+        try:
+            answer = await self.ask("POST", "/Calls", body, again=False)
+        except CarrierError as error:
+            raise call_failed(error) from error
+        sid = answer.body.get("sid")
+        if not isinstance(sid, str):
+            raise CallFailed(500, "jambonz answered without the call's sid")
+        return sid
+
+    async def give_up(self, call_id: str) -> None:
+        """End a call."""
+        try:
+            await self.change(call_id, {"call_status": "completed"})
+        except CarrierError as error:
+            self._rest.log_failure("hang-up", call_id, error)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._rest.close()
+
+    async def change(self, call: str, body: Mapping[str, Any]) -> bool:
+        """Change a live call; False: it is over already. Raises CarrierError."""
+        try:
+            await self.ask("PUT", f"/Calls/{quote(call, safe='')}", body, again=True)
+        except CarrierError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    async def ask(self, method: str, path: str, body: Mapping[str, Any], *, again: bool) -> Answer:
+        """A request. Raises CarrierError."""
+        headers = {"Authorization": f"Bearer {self.config.api_key}"}
+        ask = Ask(method, self._account + path, body=body, headers=headers, again=again)
+        answer = await self._rest.ask(ask)
+        if answer.status >= 300:
+            raise problem("jambonz", answer, "", text(answer.body, "msg", ""), HINTS)
+        return answer
+
+
+class JambonzControl:
+    """Implements `sip.medialine.CallControl` for one call."""
+
+    def __init__(self, jambonz: Jambonz, call: Announced, desk: Desk) -> None:
+        self._jambonz, self._call, self._desk = jambonz, call, desk
+
+    async def hangup(self, cause: HangupCause) -> None:
+        """End the call."""
+        await self._jambonz.give_up(self._call.call_id)
+
+    async def press(self, digits: str) -> None:
+        """Not asked: keys are pressed by sound."""
+
+    async def transfer(self, order: Transfer) -> None:
+        """Send the caller to other verbs, which dial: he leaves at once, come what may."""
+        timeout = str(round(order.timeout_s or RING_S))
+        url = self._desk.hook_url("transfer", to=order.target, timeout=timeout)
+        try:
+            if not await self._jambonz.change(self._call.call_id, {"call_hook": _webhook(url)}):
+                raise TransferError("the caller has hung up")
+        except CarrierError as error:
+            raise TransferError(str(error)) from error
+
+
+def dial(target: str, caller: str, timeout_s: int) -> dict[str, Any]:
+    """Connect the call to somebody else."""
+    sip = target.lower().startswith(("sip:", "sips:"))
+    to = {"type": "sip", "sipUri": target} if sip else {"type": "phone", "number": target}
+    verb: dict[str, Any] = {"verb": "dial", "target": [to], "timeout": timeout_s, "answerOnBridge": True}
+    return verb | ({"callerId": caller} if caller else {})
+
+
+def _webhook(url: str) -> dict[str, str]:
+    return {"url": url, "method": "POST"}
+
+
+def _verbs(verbs: list[dict[str, Any]]) -> WebAnswer:
+    return WebAnswer(json.dumps(verbs), "application/json")
