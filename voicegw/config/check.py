@@ -19,7 +19,7 @@ from voicegw.config.source import Path_, Settings, dotted
 from voicegw.errors import ConfigError, Problem
 
 ENGINES = (Engine, Engine | None)
-_SECRET_NAMES = ("token", "password", "secret", "api_key", "private_key", "passphrase")
+_SECRET_NAMES = ("token", "password", "secret", "api_key", "private_key", "signing_key", "passphrase")
 
 
 def is_secret(name: str) -> bool:
