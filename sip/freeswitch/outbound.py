@@ -28,6 +28,7 @@ from sip.freeswitch.leg import FreeswitchLeg
 log = logging.getLogger(__name__)
 
 ANSWER_S = 5.0  # from the answer to the channel's socket; 30 ms as a rule
+AGAIN_MS, TRIES = 3000, 8  # a restart takes 5 to 15 s; then whoever was called has hung up anyway
 MARGIN_S = 5.0  # FreeSWITCH's own ring timer comes first
 _ADDRESS = re.compile(r"(sips?):([A-Za-z0-9+*#._\-]{1,64})@([A-Za-z0-9.\-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?")
 _PROGRESS = {
@@ -116,8 +117,8 @@ class Placing:
         call = self._call
         where = dial_string(self._config, call.target, call.trunk)
         socket = f"socket:{self._calls.socket}"
-        # The socket again after a moment: the next server, or the same one restarted, picks the call up.
-        plan = f"m:^:{socket}^sleep:2000^{socket}^sleep:4000^{socket}"
+        # The socket again and again: the next server, or the same one restarted, picks the call up.
+        plan = "m:^:" + f"^sleep:{AGAIN_MS}^".join([socket] * TRIES)
         text = f"{commands.variables(self._variables())}{where} '{plan}' inline"
         await self._client.job("originate", text, timeout_s=call.ring_timeout_s + MARGIN_S)
 
