@@ -294,11 +294,11 @@ class TelnyxControl:
         except CarrierError as error:
             raise TransferError(str(error)) from error
         except TimeoutError:
-            raise TransferError(f"{order.target} did not answer") from None
+            raise TransferError("the target did not answer") from None
         finally:
             del telnyx.targets[name]
         if failure:
-            raise TransferError(f"{order.target} did not answer: {failure}")
+            raise TransferError(f"the target did not answer: {failure}")
 
 
 def _progress_of(target: "asyncio.Future[str]", kind: str, cause: str) -> None:

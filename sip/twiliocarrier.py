@@ -299,11 +299,11 @@ class TwilioControl:
             async with asyncio.timeout(timeout_s + 10):  # Twilio says itself that nobody answers
                 failure = await answered
             if failure:
-                raise TransferError(f"{order.target} did not answer: {failure}")
+                raise TransferError(f"the target did not answer: {failure}")
             await self._redirect(twilioweb.conference(room, waits=True))
             joined = True
         except TimeoutError:
-            raise TransferError(f"{order.target} did not answer") from None
+            raise TransferError("the target did not answer") from None
         finally:
             del twilio.targets[room]
             if target and not joined:
