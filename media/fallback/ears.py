@@ -17,7 +17,7 @@ from media.errors import ProviderError
 from media.fallback.config import EarsFallback
 from media.fallback.members import FallbackStats, Member, Members
 from media.frames import AudioFormat, AudioFrame
-from media.stt.base import SpeechToText, SttStream
+from media.stt.base import Outbox, SpeechToText, SttStream
 from media.tasks import Start, task_scope
 
 BEFORE_MS = 400  # kept from before an utterance: detectors are up to 300 ms late
@@ -101,7 +101,7 @@ class FallbackStream:
         self._open: _Utterance | None = None
         self._owed: deque[_Utterance] = deque()
         self._hints: Hints | None = None
-        self._out: asyncio.Queue[Transcript | Switched | ProviderError | None] = asyncio.Queue()
+        self._out: Outbox[Transcript | Switched] = Outbox()
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._member: Member[SpeechToText] | None = None
@@ -172,16 +172,7 @@ class FallbackStream:
 
     def __aiter__(self) -> AsyncIterator[Transcript | Switched]:
         """Partials, finals and changes, in order."""
-        return self
-
-    async def __anext__(self) -> Transcript | Switched:
-        """Raises ProviderError when nobody is left."""
-        item = await self._out.get()
-        if item is None:
-            raise StopAsyncIteration
-        if isinstance(item, ProviderError):
-            raise item
-        return item
+        return self._out
 
     # Engines
 

@@ -4,14 +4,18 @@ An engine is one module with `Config` (a frozen dataclass) and `create(config) -
 found by its name from the configuration (`stt: {engine: pocketsphinx}`).
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from dialog.breaker import Switched
 from dialog.turn import Transcript
 from dialog.types import Domain, Hints
+from media.errors import ProviderError
 from media.frames import AudioFormat, AudioFrame
+
+T = TypeVar("T", bound=Transcript | Switched)
 
 
 class SttStream(Protocol):
@@ -51,3 +55,17 @@ class SpeechToText(Protocol):
 
     async def close(self) -> None:
         """Stop workers and connections. Idempotent."""
+
+
+class Outbox(asyncio.Queue[T | ProviderError | None], AsyncIterator[T]):
+    """What one call's ears have to say, for `SttStream.__aiter__` to return: transcripts; an error, which is
+    raised in whoever reads; None, the end."""
+
+    async def __anext__(self) -> T:
+        """Raises ProviderError."""
+        item = await self.get()
+        if item is None:
+            raise StopAsyncIteration
+        if isinstance(item, ProviderError):
+            raise item
+        return item

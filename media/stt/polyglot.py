@@ -4,7 +4,6 @@ A stream of each language is open from the start, since a caller who has asked f
 for it; only the one that is spoken gets audio.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -15,7 +14,7 @@ from dialog.turn import Transcript
 from dialog.types import Domain, Hints
 from media.errors import ProviderError
 from media.frames import AudioFormat, AudioFrame
-from media.stt.base import SpeechToText, SttStream
+from media.stt.base import Outbox, SpeechToText, SttStream
 from media.tasks import task_scope
 
 
@@ -32,7 +31,7 @@ class PolyglotStream:
 
     def __init__(self, streams: Mapping[str, SttStream], own: str) -> None:
         self._streams, self._language = streams, own
-        self._heard: asyncio.Queue[Transcript | Switched | ProviderError] = asyncio.Queue()
+        self._heard: Outbox[Transcript | Switched] = Outbox()
 
     @property
     def _active(self) -> SttStream:
@@ -66,12 +65,8 @@ class PolyglotStream:
         except ProviderError as error:
             self._heard.put_nowait(error)
 
-    async def __aiter__(self) -> AsyncIterator[Transcript | Switched]:
-        while True:
-            heard = await self._heard.get()
-            if isinstance(heard, ProviderError):
-                raise heard
-            yield heard
+    def __aiter__(self) -> AsyncIterator[Transcript | Switched]:
+        return self._heard
 
 
 class PolyglotEars:

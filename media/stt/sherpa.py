@@ -21,7 +21,7 @@ from dialog.turn import Transcript
 from dialog.types import Domain, Hints
 from media.errors import MissingExtra, ProviderError
 from media.frames import AudioFormat, AudioFrame
-from media.stt.base import SpeechToText, SttStream
+from media.stt.base import Outbox, SpeechToText, SttStream
 
 PARTS = ("encoder", "decoder", "joiner")
 TAIL_S = 0.66  # of silence behind an utterance: what the encoder looks ahead
@@ -218,7 +218,7 @@ class SherpaStream:
         self._done: dict[_Utterance, str] = {}  # finals that came before an earlier one
         self._told = ""
         self._closed = False
-        self._out: asyncio.Queue[Transcript | None] = asyncio.Queue()  # None: the end
+        self._out: Outbox[Transcript] = Outbox()
 
     def push(self, frame: AudioFrame) -> None:
         """One frame."""
@@ -262,14 +262,7 @@ class SherpaStream:
 
     def __aiter__(self) -> AsyncIterator[Transcript]:
         """Partials and finals, in order."""
-        return self
-
-    async def __anext__(self) -> Transcript:
-        """The next one."""
-        item = await self._out.get()
-        if item is None:
-            raise StopAsyncIteration
-        return item
+        return self._out
 
     def partial(self, utterance: _Utterance, now: float) -> None:
         """From the engine: what it believes so far."""

@@ -20,7 +20,7 @@ from dialog.types import Domain, Hints
 from media.errors import ProviderError
 from media.frames import AudioFormat, AudioFrame
 from media.resample import Resampler
-from media.stt.base import SttStream
+from media.stt.base import Outbox, SttStream
 from media.stt.socketcore import Flushed, Interim, Message, Segment, SocketConfig, SttCore, SttEvent
 from media.tasks import Start, task_scope
 
@@ -132,7 +132,7 @@ class SocketStream:
         self._told = ""  # the last partial
         self._failures = 0  # in a row
         self._closed = self._dropped = False
-        self._out: asyncio.Queue[Transcript | ProviderError | None] = asyncio.Queue()  # None: the end
+        self._out: Outbox[Transcript] = Outbox()
 
     def push(self, frame: AudioFrame) -> None:
         """One frame."""
@@ -180,16 +180,7 @@ class SocketStream:
 
     def __aiter__(self) -> AsyncIterator[Transcript]:
         """Partials and finals, in order."""
-        return self
-
-    async def __anext__(self) -> Transcript:
-        """Raises ProviderError."""
-        item = await self._out.get()
-        if item is None:
-            raise StopAsyncIteration
-        if isinstance(item, ProviderError):
-            raise item
-        return item
+        return self._out
 
     # The connection
 

@@ -14,6 +14,7 @@ from dialog.turn import Transcript
 from dialog.types import Hints
 from media.errors import ProviderError
 from media.frames import AudioFrame
+from media.stt.base import Outbox
 from media.tasks import Start
 
 
@@ -64,7 +65,7 @@ class WindowStream:
         self._owed: deque[_Utterance] = deque()
         self._partial: asyncio.Task[None] | None = None
         self._final: asyncio.Task[None] | None = None
-        self._out: asyncio.Queue[Transcript | ProviderError | None] = asyncio.Queue()  # None: the end
+        self._out: Outbox[Transcript] = Outbox()
         self._closed = False
 
     def push(self, frame: AudioFrame) -> None:
@@ -118,16 +119,7 @@ class WindowStream:
 
     def __aiter__(self) -> AsyncIterator[Transcript]:
         """Partials and finals, in order."""
-        return self
-
-    async def __anext__(self) -> Transcript:
-        """Raises ProviderError."""
-        item = await self._out.get()
-        if item is None:
-            raise StopAsyncIteration
-        if isinstance(item, ProviderError):
-            raise item
-        return item
+        return self._out
 
     def _bytes(self, ms: float) -> int:
         return 2 * int(self._rate * ms / 1000)
