@@ -39,29 +39,6 @@ def eager(transport: asyncio.BaseTransport) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
-class WebSocketChannel:
-    """Sends messages on a WebSocket. Implements `sip.medialine.Channel`."""
-
-    def __init__(self, transport: asyncio.WriteTransport) -> None:
-        self._transport = transport
-        eager(transport)
-
-    @property
-    def backlog(self) -> int:
-        """Bytes that the network has not taken yet."""
-        return self._transport.get_write_buffer_size()
-
-    def send(self, message: Message) -> None:
-        """Write one frame."""
-        if self._transport.is_closing():
-            return
-        if isinstance(message, str):
-            data = message.encode()
-            self._transport.write(header(_TEXT, len(data)) + data)
-        else:
-            self._transport.write(header(_BINARY, len(message)) + message)
-
-
 class TcpChannel:
     """Sends bytes on a TCP connection. Implements `sip.medialine.Channel`."""
 
@@ -78,6 +55,15 @@ class TcpChannel:
         """Write it."""
         if not self._transport.is_closing():
             self._transport.write(message.encode() if isinstance(message, str) else message)
+
+
+class WebSocketChannel(TcpChannel):
+    """Sends messages on a WebSocket."""
+
+    def send(self, message: Message) -> None:
+        """Write one frame."""
+        opcode, data = (_TEXT, message.encode()) if isinstance(message, str) else (_BINARY, message)
+        super().send(header(opcode, len(data)) + data)
 
 
 async def open_socket(

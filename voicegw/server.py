@@ -21,6 +21,7 @@ from voicegw.httpauth import refusal
 from voicegw.livecalls import LiveCalls
 from voicegw.metrics import Metrics
 from voicegw.mount import Mount
+from voicegw.ownurl import own_url
 from voicegw.storage.engine import StorageError
 
 log = logging.getLogger(__name__)
@@ -89,8 +90,7 @@ class HttpServer:
     def url(self) -> str:
         """Where it can be reached, once started."""
         host, port = self._runner.addresses[0][:2]
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        return f"{own_url(host, port)}/"
 
     async def start(self) -> None:
         """Listen. Raises OSError if that cannot be."""

@@ -45,6 +45,7 @@ def dial(
     import asyncio
 
     from voicegw.config import load_settings
+    from voicegw.ownurl import own_url
 
     settings, _ = load_settings(config)
     body: dict[str, Any] = {
@@ -59,8 +60,7 @@ def dial(
     }
     if retries:
         body["retry"] = {"attempts": retries + 1}
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http.host, settings.http.host)
-    base = url.rstrip("/") or f"http://{f'[{host}]' if ':' in host else host}:{settings.http.port}"
+    base = url.rstrip("/") or own_url(settings.http.host, settings.http.port)
     raise typer.Exit(asyncio.run(_dial(base, settings.http.token, body, wait=wait)))
 
 

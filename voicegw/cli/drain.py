@@ -36,10 +36,10 @@ def drain(
 ) -> None:
     """Take no more calls; those in progress go on."""
     from voicegw.config import load_settings
+    from voicegw.ownurl import own_url
 
     http = load_settings(config)[0].http
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
-    base = url.rstrip("/") or f"http://{f'[{host}]' if ':' in host else host}:{http.port}"
+    base = url.rstrip("/") or own_url(http.host, http.port)
     raise typer.Exit(asyncio.run(_drain(base, http.token, resume=resume, wait_s=timeout if wait else 0)))
 
 

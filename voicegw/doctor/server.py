@@ -7,13 +7,12 @@ import aiohttp
 
 from voicegw.config import Config
 from voicegw.doctor.finding import Finding, bad, good, warning
+from voicegw.ownurl import own_url
 
 
 async def server(config: Config) -> AsyncIterator[Finding]:
     """What it says of itself."""
-    http = config.http
-    host = "127.0.0.1" if http.host in ("0.0.0.0", "::") else http.host
-    where = f"http://{host}:{http.port}/health"
+    where = f"{own_url(config.http.host, config.http.port)}/health"
     try:
         timeout = aiohttp.ClientTimeout(total=5)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(where) as response:
