@@ -20,6 +20,8 @@ _ENDING = re.compile(
     re.VERBOSE,
 )
 _CLAUSE = re.compile(r"[,;:—–][\"'”’»)\]]*\s+")
+_TAGS = "speak|break|say-as|prosody|phoneme|sub|emphasis|lang|voice"
+_IN_TAG = re.compile(rf"</?(?:{_TAGS})\b[^<>]*$")  # dialog.markup
 _WORD_BEFORE = re.compile(r"(\S+)$")
 
 # Never the end of a sentence: something always follows.
@@ -98,12 +100,14 @@ class SentenceSplitter:
                 return match.end()
         if self._first and not self._begun:
             early = _CLAUSE.search(text, start + self._first, limit)
-            if early and early.end() < len(text):
+            if early and early.end() < len(text) and not _IN_TAG.search(text[start : early.start()]):
                 return early.end()
         return self._cut(limit) if len(text) > limit else None
 
     def _ends_sentence(self, match: re.Match[str]) -> bool:
         before = self._text[self._start : match.start()]
+        if "<" in before and _IN_TAG.search(before):
+            return False
         if not speakable(before):
             return False  # leading dots and empty lines stay with what follows
         follower = self._text[match.end()]

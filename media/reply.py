@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 
-from dialog.sentences import split
+from dialog.markup import plain, split
 from dialog.types import Act, Hangup, Listen, Note, NoteName, Say, SendDtmf, Transfer
 from media.callconfig import Engines, SessionConfig
 from media.playout import Playout
@@ -119,7 +119,7 @@ class Speaker:
     async def _do(self, utterance: int, act: Act, milestones: Milestones) -> None:
         match act:
             case Say(text, language):
-                self._on_act(act)
+                self._on_act(Say(plain(text), language))
                 voice = self._voices.get(language, self._voice)
                 for sentence in split(text):
                     await self._say(utterance, sentence, voice, milestones)
@@ -134,14 +134,15 @@ class Speaker:
         await self._until_left(AHEAD_MS)
         rate, scale = self._playout.format.rate, self._playout.format.rate / voice.rate
         resampler = Resampler(voice.rate, rate)
-        self._playout.piece(utterance, text if text[-1:].isspace() else text + " ")
+        words = plain(text)
+        self._playout.piece(utterance, words if words[-1:].isspace() else words + " ")
         async with aclosing(voice.synthesize(text)) as speech:
             async for chunk in speech:
                 if chunk.switched is not None:
                     self._on_act(Note(NoteName.SWITCHED, {"kind": "tts", **asdict(chunk.switched)}))
                 pcm = resampler.process(chunk.pcm)
-                words = [(word.chars, round(word.sample * scale)) for word in chunk.words]
-                self._playout.write(utterance, pcm, words)
+                marks = [(word.chars, round(word.sample * scale)) for word in chunk.words]
+                self._playout.write(utterance, pcm, marks)
                 if milestones.first_audio is None and pcm:
                     milestones.first_audio = self._clock()
         self._playout.write(utterance, resampler.flush())

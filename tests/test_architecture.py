@@ -23,6 +23,8 @@ ALLOWED = {
         "dialog.jsgf",
         "dialog.nlu.completeness",
         "dialog.sentences",
+        "dialog.markup",
+        "dialog.markuptree",
         "dialog.breaker",
     },
     "sip": {"sip", "media", "dialog.types"},

@@ -2,6 +2,7 @@
 is spoken before anybody asks."""
 
 import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,10 +10,14 @@ from dialog.flow.engine import FlowEngine
 from dialog.flow.foresee import first_words
 from dialog.flow.model import Flow
 from dialog.types import DialogEngine
+from media.fallback.voice import FallbackVoice
 from media.tts.ahead import Foresight
-from media.tts.base import TextToSpeech
+from media.tts.base import Expressive, TextToSpeech
 from media.tts.cache import CachedVoice, PromptCache, identity
+from media.tts.lexicon import Entry, Lexicon, LexiconError, load, make
 from media.tts.promptdisk import PromptDisk
+from media.tts.spoken import SpokenVoice
+from media.tts.tongues import WORDS
 from voicegw import clock, engines
 from voicegw.config import Config
 from voicegw.config.model import Engine
@@ -33,14 +38,15 @@ class Voices:
         """Raises StartError."""
         self._config, self._flows = config, list(flows)
         languages = sorted({code for flow in self._flows for code in domain_of(flow, config).others})
-        self._cached: list[CachedVoice] = []
+        self._cached = False
+        self._lexicon = _lexicon(config)
         self.cache = PromptCache(config.prompts, _disk(config, data))
         self.main = engines.voice(config, self._wrapped)
         main = self._preferred()
         self.by_language = engines.voices(config, self.main, languages, self._wrapped)
-        self.engine = main.engine if main is not None and main is self.main else self.main
+        self.engine = _bare(self.main)
         ahead = {} if main is None else {"": main.ahead}
-        ahead |= {c: voice.ahead for c, voice in self.by_language.items() if isinstance(voice, CachedVoice)}
+        ahead |= {c: voice.ahead for c, voice in self.by_language.items() if isinstance(voice, SpokenVoice)}
         self.foresight = Foresight(ahead, config.prompts.ahead)
 
     def measured(self, metrics: Metrics) -> dict[str, TextToSpeech]:
@@ -73,27 +79,57 @@ class Voices:
 
     @property
     def _looks_ahead(self) -> bool:
-        return bool(self._cached) and self._config.prompts.ahead > 0
+        return self._cached and self._config.prompts.ahead > 0
 
     def _wrapped(self, engine: Engine, voice: TextToSpeech) -> TextToSpeech:
         """With a memory, where that brings anything."""
         enabled = self._config.prompts.enabled
         if enabled is None:
             enabled = not getattr(voice, "instant", False)
-        if not enabled:
-            return voice
-        options = engines.located(engine.options, engines.models_of(self._config))
-        cached = CachedVoice(voice, identity(engine.engine, options), self.cache)
-        self._cached.append(cached)
-        return cached
+        speech, tags = self._config.speech, voice.tags if isinstance(voice, Expressive) else frozenset[str]()
+        reads = not speech.normalize.get(engine.engine, not getattr(voice, "normalises", False))
+        language = speech.language or _language(engine)
+        if enabled:
+            options = engines.located(engine.options, engines.models_of(self._config))
+            voice = CachedVoice(voice, identity(engine.engine, options), self.cache)
+            self._cached = True
+        return SpokenVoice(voice, language, self._lexicon, normalised=reads, tags=tags)
 
-    def _preferred(self) -> CachedVoice | None:
-        """The voice that speaks while all is well, if it has a memory."""
-        first = self.main
-        members = getattr(first, "members", None)
-        if members is not None:
-            first = members.first.engine
-        return first if isinstance(first, CachedVoice) else None
+    def _preferred(self) -> SpokenVoice | None:
+        """The voice that speaks while all is well."""
+        first = self.main.members.first.engine if isinstance(self.main, FallbackVoice) else self.main
+        return first if isinstance(first, SpokenVoice) else None
+
+
+def _bare(voice: TextToSpeech) -> TextToSpeech:
+    """The engine that is counted."""
+    if isinstance(voice, SpokenVoice):
+        voice = voice.voice
+    return voice.engine if isinstance(voice, CachedVoice) else voice
+
+
+_CODE = re.compile(r"(?:^|[-_/])([a-z]{2,3}(?:[-_][A-Za-z]{2})?)(?=$|[-_+.])")
+
+
+def _language(engine: Engine) -> str:
+    """That of the voice, by its settings; else English."""
+    for name in ("language", "voice", "model"):
+        text = str(getattr(engine.options, name, "") or "").rpartition("/")[2]
+        codes: list[str] = [code for code in _CODE.findall(text) if code[:2] in WORDS]
+        if codes and (name == "language" or engine.engine in ("espeak", "piper", "azure", "deepgram")):
+            return codes[-1 if engine.engine == "deepgram" else 0].replace("_", "-")
+    return "en"
+
+
+def _lexicon(config: Config) -> Lexicon:
+    """Raises StartError."""
+    entries = {word: Entry(said) for word, said in config.speech.lexicon.items()}
+    if config.speech.lexicon_file is not None:
+        try:
+            entries = {**load(config.speech.lexicon_file), **entries}
+        except LexiconError as error:
+            raise StartError(f"speech.lexicon_file: {error}") from error
+    return make(entries)
 
 
 def _disk(config: Config, data: Path) -> PromptDisk | None:

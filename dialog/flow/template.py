@@ -11,6 +11,7 @@ from datetime import datetime
 from dialog.errors import ExpressionError
 from dialog.flow.expr import Expression, compile_expression
 from dialog.flow.values import FORMATS, Value, plain
+from dialog.markup import parse
 
 MAX_CHARS = 2_000  # two minutes of speech
 
@@ -68,6 +69,8 @@ def compile_template(source: str, longest: int = MAX_CHARS) -> Template:
     """Check and compile. Raises ExpressionError; whether the names exist is the caller's to check."""
     if len(source) > longest:
         raise ExpressionError(f"the text has {len(source)} characters, {longest} is the most")
+    for fault in parse(source).faults:
+        raise ExpressionError(f"character {fault.at + 1} of {source!r}: {fault.message}")
     parts: list[str | _Slot] = []
     for match in _PART.finditer(source):
         found = match[0]

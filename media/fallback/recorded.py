@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 
-from dialog.sentences import split
+from dialog.markup import split
 from media.errors import ProviderError
 from media.tts.base import Speech, TextToSpeech
 

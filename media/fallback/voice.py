@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from dialog.breaker import Switched
+from dialog.markup import plain, rest
 from media.errors import ProviderError
 from media.fallback.config import VoiceFallback
 from media.fallback.members import FallbackStats, Member, Members
@@ -81,10 +82,11 @@ class FallbackVoice:
         begun = samples = 0  # characters spoken, samples given
         switched: Switched | None = None
         while (member := self.members.next(tried)) is not None:
-            said = _Said(text[begun:], member.engine.rate)
+            left = rest(text, begun)
+            said = _Said(plain(left), member.engine.rate)
             tried.append(member)
             try:
-                async with aclosing(self._speak(member, said)) as speech:
+                async with aclosing(self._speak(member, left, said)) as speech:
                     async for chunk in speech:
                         moved = tuple(WordMark(w.chars + begun, w.sample + samples) for w in chunk.words)
                         yield replace(chunk, words=moved, switched=switched)
@@ -95,7 +97,7 @@ class FallbackVoice:
             except ProviderError as error:
                 begun += said.rest()
                 switched = self._failed(member, error, tried)
-                if not text[begun:].strip():
+                if not plain(text)[begun:].strip():
                     return  # it had said it all
                 if not switched.to:
                     self.members.lost()
@@ -113,12 +115,14 @@ class FallbackVoice:
             self.members.switched()
         return Switched(member.name, after.name if after else "", str(error))
 
-    async def _speak(self, member: Member[TextToSpeech], said: _Said) -> AsyncGenerator[Speech, None]:
+    async def _speak(
+        self, member: Member[TextToSpeech], text: str, said: _Said
+    ) -> AsyncGenerator[Speech, None]:
         """One voice's try, at our rate. `said` keeps what it has given, at its own."""
         resampler = Resampler(said.rate, self.rate)
         scale = self.rate / said.rate
         limit_ms = self._config.first_ms
-        async with aclosing(member.engine.synthesize(said.text)) as speech:
+        async with aclosing(member.engine.synthesize(text)) as speech:
             while True:
                 try:
                     async with asyncio.timeout(limit_ms / 1000):

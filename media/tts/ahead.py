@@ -11,7 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
-from dialog.sentences import speakable, split
+from dialog.markup import plain, split
+from dialog.sentences import speakable
 from dialog.types import Say
 from media.errors import ProviderError
 
@@ -41,7 +42,7 @@ class Foresight:
             (say.language if say.language in self._voices else "", sentence)
             for say in list(says)[: self._most]
             for sentence in split(say.text)
-            if speakable(sentence)
+            if speakable(plain(sentence))
         ]
         for wish in reversed(sentences):
             self._wanted.pop(wish, None)

@@ -18,6 +18,8 @@ _FORMATS = {
     24000: "raw-24khz-16bit-mono-pcm",
 }
 
+TAGS = frozenset({"break", "prosody", "phoneme", "emphasis", "lang"})
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -56,7 +58,7 @@ class AzureSpeech:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.service = Service("azure", config.rate, secret=config.api_key)
+        self.service = Service("azure", config.rate, secret=config.api_key, tags=TAGS)
 
     def upload(self, wanted: Wanted) -> Upload:
         """POST /cognitiveservices/v1."""

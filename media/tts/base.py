@@ -36,6 +36,18 @@ class Multilingual(Protocol):
         """The same engine for this language (BCP 47). Raises ProviderError: it does not speak it."""
 
 
+@runtime_checkable
+class Expressive(Protocol):
+    """What an engine offers that understands some SSML."""
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Which: break, prosody, phoneme, emphasis, lang, voice."""
+
+    def perform(self, marked: str) -> "AsyncGenerator[Speech, None]":
+        """As `synthesize`, for text with tags. Word marks count its characters, tags and all."""
+
+
 class TextToSpeech(Protocol):
     """An engine, shared by all calls."""
 

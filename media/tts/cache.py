@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from media.errors import ProviderError
-from media.tts.base import Speech, TextToSpeech
+from media.tts.base import Expressive, Speech, TextToSpeech
 from media.tts.promptdisk import PromptDisk
 
 SLICE_MS = 500  # of a prompt handed on at once: resampling more would hold the event loop up
@@ -279,19 +279,30 @@ class CachedVoice:
         """Speak one sentence. Raises ProviderError."""
         return self._cache.speak(self._prompt(text))
 
-    async def ahead(self, text: str) -> None:
+    @property
+    def tags(self) -> frozenset[str]:
+        """The engine's."""
+        return self._engine.tags if isinstance(self._engine, Expressive) else frozenset()
+
+    def perform(self, marked: str) -> AsyncGenerator[Speech, None]:
+        """Speak a sentence with tags. Raises ProviderError."""
+        return self._cache.speak(self._prompt(marked, marked=True))
+
+    async def ahead(self, text: str, *, marked: bool = False) -> None:
         """Make a fixed sentence that may be wanted. Raises ProviderError."""
-        await self._cache.ahead(self._prompt(text))
+        await self._cache.ahead(self._prompt(text, marked=marked))
 
     async def close(self) -> None:
         """Close the engine."""
         await self._engine.close()
 
-    def _prompt(self, text: str) -> Prompt:
+    def _prompt(self, text: str, *, marked: bool = False) -> Prompt:
         # White space around a sentence is not heard, but word marks count it.
-        data = f"{self._identity}\0{text.rstrip()}".encode(errors="replace")
-        key = hashlib.sha256(data).hexdigest()
-        return Prompt(key, self.rate, lambda: self._engine.synthesize(text))
+        data = f"{self._identity}\0{marked}\0{text.rstrip()}".encode(errors="replace")
+        key, engine = hashlib.sha256(data).hexdigest(), self._engine
+        if marked and isinstance(engine, Expressive):
+            return Prompt(key, self.rate, lambda: engine.perform(text))
+        return Prompt(key, self.rate, lambda: engine.synthesize(text))
 
 
 def slices(chunks: list[Speech], rate: int) -> list[Speech]:

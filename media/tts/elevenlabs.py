@@ -80,7 +80,8 @@ class ElevenLabs:
     def __init__(self, config: Config) -> None:
         encoding, rate = FORMATS[config.format]
         self._config = config
-        self.service = Service("elevenlabs", rate, encoding, config.api_key)
+        tags = frozenset({"break", "phoneme"}) if config.phonemes else frozenset[str]()
+        self.service = Service("elevenlabs", rate, encoding, config.api_key, tags)
 
     def address(self) -> Address:
         """All settings but the voice's are in the URL."""

@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -24,6 +25,7 @@ from media.tts.espeaklib import Library, Style, Word, library
 from media.tts.text import Piece, pieces
 
 _WORD = re.compile(r"\S+")
+_TAG = re.compile(r"<[^>]*>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def create(config: Config) -> TextToSpeech:
 class EspeakTts:
     """Speaks for all calls in one style."""
 
+    tags = frozenset({"break", "prosody", "lang", "emphasis"})
     instant = True  # faster than a disk is read: nothing is gained by keeping prompts
 
     def __init__(self, lib: Library, style: Style, config: Config = Config()) -> None:
@@ -97,21 +100,37 @@ class EspeakTts:
         offset = 0  # samples of the pieces before
         for piece in pieces(text):
             words = _Words(piece, offset)
-            utterance = _Utterance(asyncio.get_running_loop())
-            self._open.add(utterance)
-            work = utterance.loop.run_in_executor(_worker(), self._speak, piece.text, utterance)
-            try:
-                while batch := await utterance.take():
-                    pcm = b"".join(buffer for buffer, _ in batch)
-                    offset += len(pcm) // 2
-                    yield Speech(pcm, words.marks(word for _, found in batch for word in found))
-                await work
-            finally:
-                utterance.cancelled = True
-                work.cancel()
-                self._open.discard(utterance)
-            if self._closed:
-                raise ProviderError("espeak: the engine was closed while it spoke")
+            async with aclosing(self._piece(piece.text, words, ssml=False)) as speech:
+                async for chunk in speech:
+                    yield chunk
+                    offset += len(chunk.pcm) // 2
+
+    async def perform(self, marked: str) -> AsyncGenerator[Speech, None]:
+        """Speak a sentence with tags, at once. Raises ProviderError."""
+        spoken = _TAG.sub(lambda tag: " " * len(tag.group()), marked)
+        words = _Words(Piece(spoken, range(len(spoken))), 0)
+        async with aclosing(self._piece(marked, words, ssml=True)) as speech:
+            async for chunk in speech:
+                yield chunk
+
+    async def _piece(self, text: str, words: "_Words", *, ssml: bool) -> AsyncGenerator[Speech, None]:
+        if self._closed:
+            raise ProviderError("espeak: the engine is closed")
+        utterance = _Utterance(asyncio.get_running_loop())
+        self._open.add(utterance)
+        style = replace(self._style, ssml=ssml)
+        work = utterance.loop.run_in_executor(_worker(), self._speak, text, style, utterance)
+        try:
+            while batch := await utterance.take():
+                pcm = b"".join(buffer for buffer, _ in batch)
+                yield Speech(pcm, words.marks(word for _, found in batch for word in found))
+            await work
+        finally:
+            utterance.cancelled = True
+            work.cancel()
+            self._open.discard(utterance)
+        if self._closed:
+            raise ProviderError("espeak: the engine was closed while it spoke")
 
     async def close(self) -> None:
         """End what is being spoken. The library stays loaded: other engines may speak with it."""
@@ -119,11 +138,11 @@ class EspeakTts:
         for utterance in self._open:
             utterance.cancelled = True
 
-    def _speak(self, text: str, utterance: "_Utterance") -> None:
+    def _speak(self, text: str, style: Style, utterance: "_Utterance") -> None:
         """In the worker thread."""
         try:
             if not utterance.cancelled:
-                self._lib.speak(text, self._style, utterance.put)
+                self._lib.speak(text, style, utterance.put)
         finally:
             utterance.finish()
 

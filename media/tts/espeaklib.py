@@ -24,7 +24,7 @@ BUFFER_MS = 60  # the library's floor; smaller values change nothing
 # speak_lib.h
 _SYNCHRONOUS = 2
 _DONT_EXIT = 0x8000
-_CHARS_UTF8 = 1
+_CHARS_UTF8, _SSML = 1, 0x10
 _POSITION_CHARACTER = 1
 _RATE, _VOLUME, _PITCH, _RANGE, _WORD_GAP = 1, 2, 3, 4, 7
 _EVENT_END_OF_LIST, _EVENT_WORD = 0, 1
@@ -83,6 +83,7 @@ class Style:
     pitch_range: int
     volume: int
     word_gap: int  # 10 ms
+    ssml: bool = False  # the text has tags
 
 
 OnBuffer = Callable[[bytes, list[Word]], bool]  # True: go on
@@ -129,7 +130,8 @@ class Library:
             self._set(style)
             self._on_buffer, self._failure = on_buffer, None
             data = text.encode()
-            self._lib.espeak_Synth(data, len(data) + 1, 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None)
+            flags = _CHARS_UTF8 | (_SSML if style.ssml else 0)
+            self._lib.espeak_Synth(data, len(data) + 1, 0, _POSITION_CHARACTER, 0, flags, None, None)
             failure, self._on_buffer, self._failure = self._failure, None, None
         if failure is not None:
             raise failure

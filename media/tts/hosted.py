@@ -96,6 +96,8 @@ class Service:
     rate: int  # Hz
     encoding: Encoding = "s16le"
     secret: str = ""  # taken out of what the service says in its errors
+    tags: frozenset[str] = frozenset()  # of SSML that it understands
+    normalises: bool = True  # reads numbers, dates and the like well by itself
 
 
 class HostedVoice:
@@ -113,6 +115,16 @@ class HostedVoice:
     def rate(self) -> int:
         """Hz."""
         return self._service.rate
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """SSML that the service understands."""
+        return self._service.tags
+
+    @property
+    def normalises(self) -> bool:
+        """Whether it reads numbers well by itself."""
+        return self._service.normalises
 
     def stats(self) -> HostedStats:
         """Counters since the start."""

@@ -54,7 +54,8 @@ class OpenAiSpeech:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.service = Service("openai", config.rate, secret=config.api_key)
+        own = "api.openai.com" not in config.base_url  # Kokoro and others read numbers less well
+        self.service = Service("openai", config.rate, secret=config.api_key, normalises=not own)
 
     def upload(self, wanted: Wanted) -> Upload:
         """POST /audio/speech."""

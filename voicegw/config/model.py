@@ -18,6 +18,7 @@ from media.callconfig import SessionConfig
 from media.fallback.config import EarsFallback, VoiceFallback
 from media.providers import Kind, load
 from media.tts.cache import CacheConfig
+from media.tts.speech import SpeechConfig
 from recordings.calllog import Config as TimelineConfig
 from recordings.recorder import Config as RecordingConfig
 from sip.freeswitch.config import FreeswitchConfig
@@ -239,6 +240,8 @@ class Config:
     """Language model, for the agents among `flows`: openai (and what speaks its protocol), anthropic,
     llamacpp, or a dotted module name, with its options. A list names several: each takes over when those
     before it fail."""
+    speech: SpeechConfig = field(default_factory=SpeechConfig)
+    """How text is read aloud."""
     prompts: CacheConfig = CacheConfig()
     """Prompts kept, and synthesised before they are wanted."""
     fallback: FallbackSettings = FallbackSettings()
