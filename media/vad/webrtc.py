@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import webrtcvad
 
 from dialog.turn import SpeechStarted, SpeechStopped
@@ -29,6 +30,8 @@ from media.vad.base import VoiceDetector
 
 STEP_MS = 20  # what the detector judges at once: it takes 10, 20 or 30
 WARM_UP_MS = 500
+YOUNG_MS = 6000  # the detector's own models have settled by then
+YOUNG_SHARE = 0.6  # of the margin: at 0.7 soft words are lost on a noisy line, at 0.5 wind is speech
 FAINT = 26.0**2  # power; -62 dBov: below is silence, whatever it is
 RATES = (8000, 16000, 32000, 48000)
 
@@ -88,6 +91,7 @@ class WebrtcDetector:
         self._hangover = -(-config.hangover_ms // STEP_MS)
         self._margin = 10 ** (config.margin_db / 10)
         self._keep_margin = 10 ** (config.margin_db / 20)
+        self._young_margin = 10 ** (YOUNG_SHARE * config.margin_db / 10)
         self._powers: deque[float] = deque(maxlen=config.memory_ms // STEP_MS)
         self._recent: deque[bool] = deque(maxlen=max(1, config.window_ms // STEP_MS))
         self._rate = 0
@@ -96,6 +100,8 @@ class WebrtcDetector:
         self._end = -1  # samples: where the last frame ended
         self._speaking = False
         self._silent = 0  # steps without speech, while speaking
+        self._young = YOUNG_MS // STEP_MS  # steps until the detector knows the line
+        self._slopes: deque[float] = deque(maxlen=config.memory_ms // STEP_MS)
 
     def process(self, frame: AudioFrame) -> SpeechStarted | SpeechStopped | None:
         """Take one frame in order; report a change. A gap in `pts` counts as silence."""
@@ -125,7 +131,18 @@ class WebrtcDetector:
         powers.append(power if power > FAINT else FAINT)
         margin = self._keep_margin if self._speaking else self._margin
         heard = self._is_speech(pcm, self._rate) and power > min(powers) * margin
+        if self._young:
+            heard = self._bright(samples) and heard
         return self._count(heard)
+
+    def _bright(self, samples: npt.NDArray[np.float32]) -> bool:
+        """Whether the frame stands out by its higher tones, too: the low ones of hum, wind and traffic vary
+        like speech, and a young detector takes them for it."""
+        self._young -= 1
+        slopes = np.diff(samples)
+        power = max(float(np.dot(slopes, slopes)) / len(slopes), FAINT)
+        self._slopes.append(power)
+        return power > min(self._slopes) * self._young_margin
 
     def _count(self, heard: bool) -> SpeechStarted | SpeechStopped | None:
         if self._speaking:
