@@ -30,6 +30,7 @@ from media.vad.base import VoiceDetector
 
 STEP_MS = 20  # what the detector judges at once: it takes 10, 20 or 30
 WARM_UP_MS = 500
+NOTHING_MS = 300  # before the first packet is heard there is nothing: no measure of how quiet the line is
 YOUNG_MS = 6000  # the detector's own models have settled by then
 YOUNG_SHARE = 0.6  # of the margin: at 0.7 soft words are lost on a noisy line, at 0.5 wind is speech
 FAINT = 26.0**2  # power; -62 dBov: below is silence, whatever it is
@@ -100,6 +101,7 @@ class WebrtcDetector:
         self._end = -1  # samples: where the last frame ended
         self._speaking = False
         self._silent = 0  # steps without speech, while speaking
+        self._nothing = NOTHING_MS // STEP_MS  # steps that may pass before the first sound of the line
         self._young = YOUNG_MS // STEP_MS  # steps until the detector knows the line
         self._slopes: deque[float] = deque(maxlen=config.memory_ms // STEP_MS)
 
@@ -127,6 +129,11 @@ class WebrtcDetector:
     def _step(self, pcm: bytes) -> SpeechStarted | SpeechStopped | None:
         samples = np.frombuffer(pcm, np.int16).astype(np.float32)
         power = float(np.dot(samples, samples)) / len(samples)
+        if self._nothing:
+            if power == 0:
+                self._nothing -= 1
+                return None
+            self._nothing = 0
         powers = self._powers
         powers.append(power if power > FAINT else FAINT)
         margin = self._keep_margin if self._speaking else self._margin

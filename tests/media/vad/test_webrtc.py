@@ -261,10 +261,11 @@ def street(colour: str, level_dbov: int, seed: int) -> bytes:
 @pytest.mark.parametrize("colour, most", [("white", 0), ("pink", 1)])
 @pytest.mark.parametrize("level_dbov", [-54, -44, -39])
 def test_noise_from_the_first_packet_is_nobody_speaking(colour: str, most: int, level_dbov: int) -> None:
-    """Pink noise, as of wind and traffic, varies like speech: a young detector took it for that, always."""
+    """Pink noise, as of wind and traffic, varies like speech: a young detector took it for that, always.
+    Before the first packet the jitter buffer gives nothing: no quiet line that noise stands out from."""
     starts = 0
     for seed in range(12):
-        detector, pcm = create(Config()), street(colour, level_dbov, seed)
+        detector, pcm = create(Config()), bytes(3 * 320) + street(colour, level_dbov, seed)
         line = [AudioFrame(pcm[at : at + 320], 8000, at // 2) for at in range(0, len(pcm), 320)]
         starts += sum(isinstance(detector.process(frame), SpeechStarted) for frame in line)
     assert starts <= most
