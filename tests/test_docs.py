@@ -255,3 +255,11 @@ def test_the_architecture_names_what_is_there() -> None:
     wrong = [name for name in re.findall(r"`([A-Z][a-z]+[A-Z]\w+)\b", text) if name not in known]
     pattern = rf"\b((?:{'|'.join(folders)})/[\w/]+\.py)\b"
     assert not [*wrong, *(path for path in re.findall(pattern, text) if path not in code)]
+
+
+def test_the_changelog_is_sorted_and_says_nothing_twice() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    head, *themes = text[text.index("## Unreleased") : text.index("## 0.1.0")].split("\n### ")
+    assert "* " not in head and themes, "each line stands under a theme"
+    begins = re.findall(r"^\* (.{30})", "\n".join(themes), re.M)
+    assert len(set(begins)) == len(begins), [b for b in begins if begins.count(b) > 1]
