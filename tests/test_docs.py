@@ -263,3 +263,8 @@ def test_the_changelog_is_sorted_and_says_nothing_twice() -> None:
     assert "* " not in head and themes, "each line stands under a theme"
     begins = re.findall(r"^\* (.{30})", "\n".join(themes), re.M)
     assert len(set(begins)) == len(begins), [b for b in begins if begins.count(b) > 1]
+
+
+def test_every_section_of_the_configuration_is_on_its_page() -> None:
+    text = (ROOT / "docs/configuration.md").read_text()
+    assert not [name for name in plain(Config()) if f"`{name}`" not in text]
