@@ -8,6 +8,7 @@ import ast
 import configparser
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -90,9 +91,16 @@ SIZE_EXCEPTIONS: dict[str, str] = {
 
 def sources(*folders: str) -> Iterator[tuple[str, ast.Module, int]]:
     for folder in folders:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            text = path.read_text()
-            yield str(path.relative_to(ROOT)), ast.parse(text), len(text.splitlines())
+        yield from folder_sources(folder)
+
+
+@cache
+def folder_sources(folder: str) -> list[tuple[str, ast.Module, int]]:
+    found = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        text = path.read_text()
+        found.append((str(path.relative_to(ROOT)), ast.parse(text), len(text.splitlines())))
+    return found
 
 
 def imported(node: ast.AST) -> list[str]:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,12 +77,32 @@ def play(script: Script, config: Config | None = None, *, prepare: bool = True) 
     assert not [pid for pid in ended if Path(f"/proc/{pid}").exists()], "a worker or a zombie is left"
 
 
+class Shared:
+    """The engine of all tests that ask only what is understood."""
+
+    runner: asyncio.Runner
+    engine: PocketSphinx
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared() -> Iterator[None]:
+    async def start() -> PocketSphinx:
+        engine = create(PATIENT)
+        await engine.prepare(CLINIC)
+        return engine
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as Shared.runner:
+        Shared.engine = Shared.runner.run(start())
+        yield
+        Shared.runner.run(Shared.engine.close())
+
+
 def on_one_stream(script: Callable[[Any], Coroutine[Any, Any, None]], rate: int = 8000) -> None:
-    async def with_stream(engine: PocketSphinx) -> None:
-        async with engine.stream(AudioFormat(rate), CLINIC) as stream:
+    async def with_stream() -> None:
+        async with Shared.engine.stream(AudioFormat(rate), CLINIC) as stream:
             await script(stream)
 
-    play(with_stream)
+    Shared.runner.run(with_stream())
 
 
 def test_callers_are_understood_within_the_grammar_of_the_state() -> None:
