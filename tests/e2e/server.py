@@ -147,8 +147,17 @@ def serving(folder: Path, *arguments: str, **settings: str) -> Iterator[Server]:
             assert server.stop() == 0, server.stderr[-3000:]
     finally:
         if process.poll() is None:
+            orphans = children(process.pid)
             process.kill()
+            for orphan in orphans:  # one that a test has stopped would not notice
+                with suppress(ProcessLookupError):
+                    os.kill(orphan, signal.SIGKILL)
         process.communicate()
+
+
+def children(pid: int) -> list[int]:
+    """Processes that this one has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def events(call: dict[str, Any], event: str, /, **fields: object) -> list[dict[str, Any]]:

@@ -268,7 +268,9 @@ def test_the_bot_is_on_the_right_when_the_timeline_says(booking: Booking, name: 
         max([-60, *(one["at_ms"] + one["ms"] for one in heard if one["at_ms"] < turn["at_ms"])])
         for turn in spoken
     ]
-    starts = [*(turn["at_ms"] for turn in spoken[1:]), 1_000_000]
+    starts = [
+        min([1_000_000, *(one["at_ms"] for one in heard if one["at_ms"] > turn["at_ms"])]) for turn in spoken
+    ]
     for turn, before, after in zip(spoken, ends, starts, strict=False):
         start, end = turn["at_ms"], turn["at_ms"] + turn["ms"]
         assert loudest(right, start, start + 60) > AUDIBLE, turn

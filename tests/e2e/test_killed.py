@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from tests.e2e.line import Line, line
-from tests.e2e.server import Server, events, serving, wait_until
+from tests.e2e.server import Server, children, events, serving, wait_until
 from tests.tools import need
 
 pytestmark = pytest.mark.real
@@ -22,9 +22,8 @@ LATE_MS = 3_000  # the end of a recording lags two seconds behind the call
 
 def workers(server: Server) -> list[int]:
     """Process ids of the recogniser's workers."""
-    pid = server.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(c) for c in children if b"sphinx" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    found = children(server.process.pid)
+    return [child for child in found if b"sphinx" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 async def say_while_workers_suffer(server: Server) -> None:
