@@ -121,6 +121,7 @@ class Metrics:
             "llm_first_token_seconds", "From a request to the model's first word.", LATENCY_BUCKETS, "model"
         )
         self.llm_tokens = self._counter("llm_tokens", "Tokens read and written.", "model", "kind")
+        self.llm_cost = self._counter("llm_cost", "Cost of requests, where a price is configured.", "model")
         self.tools = self._counter("tool_calls", "Tools that models called.", "result")
         self.switched = self._counter("provider_switched", "An engine gave way.", "kind", "failed")
 
@@ -191,6 +192,7 @@ class Metrics:
                     self.llm_first.labels(model).observe(ms / 1000)
                 for kind in TOKENS:
                     self.llm_tokens.labels(model, kind).inc(data.get(kind, 0))
+                self.llm_cost.labels(model).inc(data.get("cost", 0))
             case "tool":
                 self.tools.labels("ok" if data.get("ok") else "failed").inc()
             case "switched":

@@ -265,6 +265,8 @@ class AgentEngine:
         if end.usage is not None:
             usage = end.usage
             data |= {"prompt": usage.prompt, "completion": usage.completion, "cached": usage.cached}
+        if end.cost is not None:
+            data["cost"] = round(end.cost, 6)
         if end.reason is not StopReason.END:
             data["stopped"] = end.reason.value
         return Note(NoteName.LLM, data)

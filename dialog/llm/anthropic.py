@@ -23,7 +23,7 @@ from dialog.llm.base import (
     ToolSpec,
     Usage,
 )
-from dialog.llm.http import HttpModel, Patience, Post, complaint
+from dialog.llm.http import HttpModel, Patience, Post, Price, complaint
 from dialog.llm.sse import ServerEvent
 
 ANSWER = "answer"  # the tool that an answer by schema is given through
@@ -54,11 +54,13 @@ class Config:
     """Further fields of the request."""
     patience: Patience = Patience()
     """Time-outs and retries."""
+    price: Price = Price()
+    """For counting costs."""
 
 
 def create(config: Config) -> LanguageModel:
     """The engine. Nothing is sent until the first request."""
-    return HttpModel(AnthropicCore(config), config.patience)
+    return HttpModel(AnthropicCore(config), config.patience, config.price)
 
 
 class AnthropicCore:

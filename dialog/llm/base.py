@@ -110,6 +110,7 @@ class Finished:
     reason: StopReason = StopReason.END
     usage: Usage | None = None  # None: the server does not count
     model: str = ""  # who answered
+    cost: float | None = None  # in the currency of the configured price; None: no price, or not counted
 
 
 Chunk = Text | ToolCall | Switched | Finished

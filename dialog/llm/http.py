@@ -8,13 +8,13 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 import aiohttp
 
-from dialog.llm.base import Chunk, Finished, LlmError, LlmRequest
+from dialog.llm.base import Chunk, Finished, LlmError, LlmRequest, Usage
 from dialog.llm.sse import ServerEvent, SseDecoder, SseError
 
 RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -36,6 +36,25 @@ class Patience:
     """Between two pieces of an answer."""
     retries: int = 1
     """Repetitions where nothing has come yet and the error may pass by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a million tokens cost, in a currency of yours. All 0: costs are not counted."""
+
+    prompt: float = 0.0
+    """Read."""
+    cached: float = 0.0
+    """Read, but from the provider's cache."""
+    completion: float = 0.0
+    """Written."""
+
+    def of(self, usage: Usage | None) -> float | None:
+        """Of one request."""
+        if usage is None or not (self.prompt or self.completion):
+            return None
+        read = (usage.prompt - usage.cached) * self.prompt + usage.cached * self.cached
+        return (read + usage.completion * self.completion) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +93,8 @@ class ChatCore(Protocol):
 class HttpModel:
     """Implements LanguageModel."""
 
-    def __init__(self, core: ChatCore, patience: Patience) -> None:
-        self._core, self._patience = core, patience
+    def __init__(self, core: ChatCore, patience: Patience, price: Price | None = None) -> None:
+        self._core, self._patience, self._price = core, patience, price or Price()
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -102,7 +121,7 @@ class HttpModel:
                 async with aclosing(self._attempt(post)) as chunks:
                     async for chunk in chunks:
                         begun = True
-                        yield chunk
+                        yield self._priced(chunk)
                 return
             except LlmError as error:
                 wait = error.retry_after_s or BACK_OFF_S * 2**failures
@@ -110,6 +129,9 @@ class HttpModel:
                     raise
                 failures += 1
                 await asyncio.sleep(wait)
+
+    def _priced(self, chunk: Chunk) -> Chunk:
+        return replace(chunk, cost=self._price.of(chunk.usage)) if isinstance(chunk, Finished) else chunk
 
     async def _attempt(self, post: Post) -> AsyncGenerator[Chunk, None]:
         reader, patience = self._core.reader(), self._patience

@@ -21,7 +21,7 @@ from dialog.llm.base import (
     ToolSpec,
     Usage,
 )
-from dialog.llm.http import HttpModel, Patience, Post, complaint
+from dialog.llm.http import HttpModel, Patience, Post, Price, complaint
 from dialog.llm.sse import ServerEvent
 
 _REASONS = {
@@ -53,11 +53,13 @@ class Config:
     """Further fields of the request, such as {reasoning_effort: low} or {keep_alive: 1h}."""
     patience: Patience = Patience()
     """Time-outs and retries."""
+    price: Price = Price()
+    """For counting costs."""
 
 
 def create(config: Config) -> LanguageModel:
     """The engine. Nothing is sent until the first request."""
-    return HttpModel(OpenAiCore(config), config.patience)
+    return HttpModel(OpenAiCore(config), config.patience, config.price)
 
 
 class OpenAiCore:

@@ -23,18 +23,19 @@ from dialog.llm.base import (
     ToolSpec,
     Usage,
 )
-from dialog.llm.http import Patience
+from dialog.llm.http import Patience, Price
 from tests.dialog.llm.server import Answer, LlmServer, Status, Stream, serving
 
 QUICK = Patience(connect_s=1, first_token_s=0.3, pause_s=0.3, retries=1)
+PRICE = Price(prompt=2.0, cached=0.5, completion=10.0)
 Create = Callable[[str], LanguageModel]
 
 ENGINES: dict[str, Create] = {
     "openai": lambda url: openai.create(
-        openai.Config(base_url=f"{url}/v1", api_key="k-1", model="m", patience=QUICK)
+        openai.Config(base_url=f"{url}/v1", api_key="k-1", model="m", patience=QUICK, price=PRICE)
     ),
     "anthropic": lambda url: anthropic.create(
-        anthropic.Config(base_url=url, api_key="k-1", model="m", patience=QUICK)
+        anthropic.Config(base_url=url, api_key="k-1", model="m", patience=QUICK, price=PRICE)
     ),
 }
 engines = pytest.mark.parametrize("create", ENGINES.values(), ids=ENGINES.keys())
@@ -90,12 +91,14 @@ def test_text_comes_in_pieces_and_the_end_says_what_it_cost(create: Create, byte
     (last,) = (chunk for chunk in chunks if isinstance(chunk, Finished))
     assert chunks[-1] is last and last.reason is StopReason.END and last.usage == Usage(21, 9, 16)
     assert last.model.endswith(":m")
+    assert last.cost == pytest.approx((5 * 2.0 + 16 * 0.5 + 9 * 10.0) / 1e6)
 
 
 @engines
 def test_an_answer_that_is_cut_by_its_limit_says_so(create: Create) -> None:
     chunks, _ = ask(create, Stream([*HELLO, Finished(StopReason.LENGTH)]))
-    assert chunks[-1] == Finished(StopReason.LENGTH, chunks[-1].usage, chunks[-1].model)  # type: ignore[union-attr]
+    last = chunks[-1]
+    assert isinstance(last, Finished) and last.reason is StopReason.LENGTH
 
 
 @engines
