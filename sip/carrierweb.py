@@ -4,6 +4,7 @@ Signatures are over the address by which the carrier knows us, so it is rebuilt 
 proxy makes of the request on its way says nothing. Mounted by voicegw/mount.py.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -80,8 +81,9 @@ class CarrierMount:
         ws, channel = await open_socket(request, carrier.subprotocols)
         try:
             async with task_scope() as start:
+                core = carrier.core()
                 line = Line(
-                    carrier.core(),
+                    core,
                     channel,
                     carrier.capabilities,
                     self._host.metronome,
@@ -89,8 +91,10 @@ class CarrierMount:
                     self._host.stream,
                 )
                 leg = MediaStreamLeg(line)
-                start(read_socket(ws, leg), "media")
+                reading = start(read_socket(ws, leg), "media")
                 await self.desk.attend(leg, announced)
+                if core.linger_s:
+                    await asyncio.wait({reading}, timeout=core.linger_s)
         finally:
             await close_socket(ws, request)
         return ws

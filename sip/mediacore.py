@@ -118,6 +118,12 @@ class MediaStreamCore(Protocol):
     single_frames: bool = False
     """Every message must hold exactly one packet time of 20 ms; else those of one tick travel together."""
 
+    message_frames: int = 1
+    """Packet times that a message holds at least, but at the end of speech: where the far end wants few,
+    large messages. `lead_ms` must be more than they last."""
+    linger_s: float = 0.0
+    """Seconds that the far end may take, after our goodbye, for its own."""
+
     def receive(self, message: Message) -> Sequence[StreamEvent]:
         """What a message means. Raises RemoteProtocolError, and nothing else, if it cannot be read; the
         next one may be good again."""

@@ -131,7 +131,8 @@ class SoundOut:
         self._core, self._send, self._stats = core, send, stats
         self._encode: Coder = bytes
         self._format = AudioFormat()
-        self._frames: list[bytes] = []  # PCM of this tick
+        self._frames: list[bytes] = []  # PCM of this tick, and of those before that was too little to send
+        self._fresh = False  # this tick has brought some
         self._keys: deque[bytes] = deque()  # frames of keys that are pressed by sound
         self._generation = 0  # each clear begins a new one
         self._unmarked = 0  # frames sent since the last mark
@@ -155,6 +156,7 @@ class SoundOut:
     def put(self, frame: AudioFrame) -> None:
         """A frame for this tick."""
         self._frames.append(frame.pcm)
+        self._fresh = True
         self._pts = frame.end
 
     def clear(self) -> None:
@@ -178,7 +180,11 @@ class SoundOut:
         frames = self._frames
         if self._keys:
             frames.append(self._keys.popleft())
+            self._fresh = True
+        fresh, self._fresh = self._fresh, False
         count = len(frames)
+        if fresh and count < self._core.message_frames:
+            return  # more will come; if not, the next tick sends it
         if count == 1 or (count and not self._core.single_frames):
             pcm = frames[0] if count == 1 else b"".join(frames)
             self._send(self._core.audio(self._encode(pcm)))

@@ -206,8 +206,8 @@ class MediaStreamLeg:
         if not self.capabilities.transfer:
             raise Unsupported(f"{self.info.carrier} calls cannot be transferred")
         await self._control.transfer(order)
-        self._gone = True
         self._finish(HangupCause.NORMAL)
+        self._gone = True
 
     def failed(self, error: Exception) -> None:
         """Something in this call's audio plane raised: a bug. The call ends, the others go on."""

@@ -10,12 +10,15 @@ from typing import Any
 from media.leg import CallInfo
 from media.metronome import Metronome
 from media.tasks import Start
+from sip.audiohook import AudioHook
 from sip.audiosocket import AudioSocket
+from sip.bandwidth import Bandwidth
 from sip.carrier import Carrier
 from sip.carrierdesk import CarrierHost
 from sip.carrierweb import CarrierMount
 from sip.chanwebsocket import ChanWebSocket
 from sip.endpoint import WayOut
+from sip.exotel import Exotel
 from sip.freeswitchfork import AudioFork, AudioStream
 from sip.jambonz import Jambonz
 from sip.mediacore import Capabilities, Means
@@ -45,6 +48,9 @@ _CARRIERS: Mapping[str, tuple[Any, str]] = {
     "jambonz": (Jambonz, "account_sid"),
     "signalwire": (SignalWire, "project_id"),
     "asterisk": (ChanWebSocket, "password"),
+    "bandwidth": (Bandwidth, "account_id"),
+    "exotel": (Exotel, "account_sid"),
+    "audiohook": (AudioHook, "api_key"),
     "audiofork": (AudioFork, "password"),
     "audiostream": (AudioStream, "password"),
     "audiosocket": (AudioSocket, "enabled"),

@@ -89,6 +89,13 @@ class CarrierCase:
         """The webhook that announces call `call-1`."""
         raise NotImplementedError
 
+    def forged(self, hook: Hook) -> list[Hook]:
+        """Three that the carrier has not made: altered, unsigned, signed wrongly."""
+        bare = {k: v for k, v in hook.headers.items() if k == "Content-Type"}
+        wrong = {k: v if k == "Content-Type" else "x" + v[1:] for k, v in hook.headers.items()}
+        altered = Hook(hook.url, hook.body.replace(b"4915", b"4916"), hook.headers)
+        return [altered, Hook(hook.url, hook.body, bare), Hook(hook.url, hook.body, wrong)]
+
     async def announce(self, d: "Door") -> str:
         """A call comes in: send the webhook, if there is one; returns the public address of the socket."""
         raise NotImplementedError

@@ -105,13 +105,9 @@ def test_a_lost_connection_ends_the_call(case: CarrierCase) -> None:
 @every_announced
 def test_a_webhook_that_is_altered_or_unsigned_is_refused(case: CarrierCase) -> None:
     async def scenario(d: Door) -> None:
-        hook = case.incoming(d)
-        for headers, body in (
-            (hook.headers, hook.body.replace(b"4915", b"4916")),
-            ({k: v for k, v in hook.headers.items() if k == "Content-Type"}, hook.body),
-            ({k: v if k == "Content-Type" else "x" + v[1:] for k, v in hook.headers.items()}, hook.body),
-        ):
-            async with d.client.post(d.local(hook.url), data=body, headers=headers) as answer:
+        for hook in case.forged(case.incoming(d)):
+            url = d.local(hook.url)
+            async with d.client.post(url, data=hook.body, headers=hook.headers) as answer:
                 assert answer.status in {400, 401, 403}
         assert d.mount.desk.stats.webhooks_refused == 3
 

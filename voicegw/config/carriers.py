@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from sip.audiohook import AudioHookConfig
 from sip.audiosocket import AudioSocketConfig
+from sip.bandwidth import BandwidthConfig
 from sip.chanwebsocket import ChanWebSocketConfig
+from sip.exotel import ExotelConfig
 from sip.freeswitchfork import ForkConfig
 from sip.jambonz import JambonzConfig
 from sip.medialine import StreamConfig
@@ -27,6 +30,9 @@ class CarriersConfig:
     jambonz: JambonzConfig = JambonzConfig()
     signalwire: SignalWireConfig = SignalWireConfig()
     asterisk: ChanWebSocketConfig = ChanWebSocketConfig()
+    bandwidth: BandwidthConfig = BandwidthConfig()
+    exotel: ExotelConfig = ExotelConfig()
+    audiohook: AudioHookConfig = AudioHookConfig()
     audiofork: ForkConfig = ForkConfig()
     audiostream: ForkConfig = ForkConfig()
     audiosocket: AudioSocketConfig = AudioSocketConfig()
