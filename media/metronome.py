@@ -27,8 +27,6 @@ CATCH_UP = 10  # periods repeated after a stall; 200 ms is what far ends' jitter
 class Pulse:
     """How well time was kept, since the last `take`."""
 
-    beats: int = 0
-    late_sum: float = 0.0  # seconds
     late_max: float = 0.0  # seconds
     skipped: int = 0  # periods lost to stalls longer than the catch-up
 
@@ -115,8 +113,6 @@ class Metronome:
     def _run(self, late: float) -> None:
         self.late = late
         pulse = self.pulse
-        pulse.beats += 1
-        pulse.late_sum += late
         pulse.late_max = max(pulse.late_max, late)
         if self._on_late is not None:
             self._on_late(late)
