@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,3 +163,15 @@ def problem(name: str, answer: Answer, code: str, said: str, hints: Mapping[str,
     words += [said] if said else []
     hint = hints.get(code) or hints.get(str(answer.status))
     return CarrierError(": ".join([*words, hint] if hint else words), answer.status, code)
+
+
+async def unless_over(request: Awaitable[object], codes: Collection[str] = ()) -> bool:
+    """See a request about a live call through. False: the call is over already, by the HTTP status or by one
+    of the carrier's `codes`. Raises CarrierError for all else."""
+    try:
+        await request
+    except CarrierError as error:
+        if error.status == 404 or error.code in codes:
+            return False
+        raise
+    return True

@@ -25,7 +25,16 @@ from dialog.types import Transfer
 from media.errors import TransferError
 from media.leg import HangupCause
 from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, document, own_number
-from sip.carrierrest import Answer, Ask, CarrierError, RestClient, RestConfig, call_failed, problem
+from sip.carrierrest import (
+    Answer,
+    Ask,
+    CarrierError,
+    RestClient,
+    RestConfig,
+    call_failed,
+    problem,
+    unless_over,
+)
 from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed, RemoteProtocolError
 from sip.mediacore import (
@@ -322,13 +331,7 @@ class Plivo(Carrier):
         return answer
 
     async def _delete(self, path: str) -> bool:
-        try:
-            await self.ask("DELETE", path, None, again=True)
-        except CarrierError as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
+        return await unless_over(self.ask("DELETE", path, None, again=True))
 
 
 class PlivoControl:

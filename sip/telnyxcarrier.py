@@ -18,7 +18,7 @@ from dialog.types import Transfer
 from media.errors import TransferError
 from media.leg import HangupCause
 from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, own_number
-from sip.carrierrest import Ask, CarrierError, RestClient, RestConfig, call_failed, problem
+from sip.carrierrest import Ask, CarrierError, RestClient, RestConfig, call_failed, problem, unless_over
 from sip.ed25519 import verifier
 from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed
@@ -233,14 +233,9 @@ class Telnyx(Carrier):
 
     async def act(self, call: str, action: str, body: Mapping[str, Any]) -> bool:
         """Do something with a live call; False: it is over already. Raises CarrierError."""
-        try:
-            command = {**body, "command_id": secrets.token_hex(8)}  # so that a repetition does nothing
-            await self._post(f"/calls/{quote(call, safe='')}/actions/{action}", command, again=True)
-        except CarrierError as error:
-            if error.code == GONE or error.status == 404:
-                return False
-            raise
-        return True
+        command = {**body, "command_id": secrets.token_hex(8)}  # so that a repetition does nothing
+        path = f"/calls/{quote(call, safe='')}/actions/{action}"
+        return await unless_over(self._post(path, command, again=True), {GONE})
 
     async def _post(self, path: str, body: Mapping[str, Any], *, again: bool) -> Mapping[str, Any]:
         headers = {"Authorization": f"Bearer {self.config.api_key}"}

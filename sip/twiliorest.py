@@ -6,7 +6,7 @@ https://www.twilio.com/docs/voice/api/call-resource
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from sip.carrierrest import Answer, Ask, CarrierError, RestClient
+from sip.carrierrest import Answer, Ask, CarrierError, RestClient, unless_over
 
 GONE = {"20404", "21220"}  # the call is over; whatever was asked of it came too late
 
@@ -77,13 +77,8 @@ class TwilioRest:
 
     async def update(self, call: str, fields: list[tuple[str, str]]) -> bool:
         """Change a live call; False: it is over already."""
-        try:
-            await self._post(f"{self._account.calls}/{quote(call, safe='')}.json", fields, again=True)
-        except CarrierError as error:
-            if error.code in GONE or error.status == 404:
-                return False
-            raise
-        return True
+        url = f"{self._account.calls}/{quote(call, safe='')}.json"
+        return await unless_over(self._post(url, fields, again=True), GONE)
 
     async def hang_up(self, call: str, status: str = "completed") -> None:
         """End a call; "canceled" only if it has not been answered. One that is gone is fine."""

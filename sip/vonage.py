@@ -19,7 +19,16 @@ from dialog.types import Transfer
 from media.errors import TransferError
 from media.leg import HangupCause
 from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, own_number
-from sip.carrierrest import Answer, Ask, CarrierError, RestClient, RestConfig, call_failed, problem
+from sip.carrierrest import (
+    Answer,
+    Ask,
+    CarrierError,
+    RestClient,
+    RestConfig,
+    call_failed,
+    problem,
+    unless_over,
+)
 from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed, RemoteProtocolError
 from sip.jwt import BadJwt, claims, signer
@@ -281,13 +290,7 @@ class Vonage(Carrier):
 
     async def change(self, call: str, body: Mapping[str, Any]) -> bool:
         """Do something with a live call; False: it is over already. Raises CarrierError."""
-        try:
-            await self.ask("PUT", f"/{quote(call, safe='')}", body, again=True)
-        except CarrierError as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
+        return await unless_over(self.ask("PUT", f"/{quote(call, safe='')}", body, again=True))
 
     async def ask(self, method: str, path: str, body: Mapping[str, Any], *, again: bool) -> Answer:
         """A request. Raises CarrierError."""
