@@ -23,6 +23,7 @@ FULL = [
     ["bench.recorder"],
     ["bench.speech"],
     ["bench.turns"],
+    ["bench.voices"],
 ]
 QUICK = [
     ["bench.calls", "--calls", "16,50", "--seconds", "15"],

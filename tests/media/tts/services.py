@@ -97,7 +97,9 @@ class Service:
                     return response
                 await asyncio.sleep(self.slow_s)
                 await response.write(piece)
-        except (ConnectionError, asyncio.CancelledError):
+        except ConnectionError:
+            self.cancelled += 1
+        except asyncio.CancelledError:
             self.cancelled += 1
             raise
         finally:
