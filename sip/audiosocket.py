@@ -123,7 +123,13 @@ class AudioSocket(DialplanCarrier):
     """The door for all Asterisk servers."""
 
     name = "audiosocket"
-    capabilities = Capabilities(dtmf_in=True, dtmf_out=Means.TONES, hangup=Means.SOCKET, transfer=True)
+    capabilities = Capabilities(
+        clear=True,  # there is never anything to forget
+        dtmf_in=True,
+        dtmf_out=Means.TONES,
+        hangup=Means.SOCKET,
+        transfer=True,
+    )
 
     def __init__(self, config: AudioSocketConfig) -> None:
         """Raises ValueError for settings that cannot work."""
