@@ -45,7 +45,7 @@ from sip.medialine import CallControl
 from sip.webpeer import same_secret
 
 PROBE = "00000000-0000-0000-0000-000000000000"  # conversation of a connection test: it brings no call
-TRANSFER = "voicegw_transfer"  # output variable: where the flow of Architect shall send the caller
+TRANSFER = "transfer_to"  # output variable: where the flow of Architect shall send the caller
 MAX_AGE_S = 10  # of a signed request
 SIGNED = {"@request-target", "@authority", "audiohook-organization-id", "audiohook-session-id"}
 SIGNED |= {"audiohook-correlation-id", "x-api-key"}

@@ -150,7 +150,7 @@ def test_a_transfer_is_left_to_the_flow_of_architect_and_genesys_says_goodbye_to
                     await ws.close()
             opened, disconnect, closed = said
             assert disconnect["parameters"]["reason"] == "completed"
-            assert disconnect["parameters"]["outputVariables"] == {"voicegw_transfer": "+4940"}
+            assert disconnect["parameters"]["outputVariables"] == {"transfer_to": "+4940"}
             assert closed["type"] == "closed", "it was waited for"
 
     asyncio.run(scene())
