@@ -15,11 +15,12 @@ from dialog.turn import Transcript
 from dialog.types import Domain
 from media.errors import ProviderError
 from media.frames import AudioFormat
+from media.refusal import Refused, refusal
 from media.stt.base import SttStream
 from media.stt.windows import Stretch, WindowConfig, WindowStream
 from media.tasks import task_scope
 
-RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+LONGEST_WAIT_S = 1.0  # a service that asks for more is down, as far as a caller is concerned
 SHORTEST_MS = 100  # shorter than any word; services refuse less
 
 
@@ -125,25 +126,22 @@ class RestEars:
                 found = await self._try(upload)
             except ProviderError as error:
                 self._counters.failures += 1
-                if not error.retryable or attempt == self._config.retries:
+                wait_s = error.wait_s if isinstance(error, Refused) else 0.0
+                if not error.retryable or attempt == self._config.retries or wait_s > LONGEST_WAIT_S:
                     raise
-                await asyncio.sleep(self._wait_s or self._config.back_off_s * 2**attempt)
+                await asyncio.sleep(wait_s or self._config.back_off_s * 2**attempt)
             else:
                 self._counters.finals += 1
                 return found
         raise AssertionError("the last try returns or raises")
 
     async def _try(self, upload: Upload) -> Transcript:
-        name, self._wait_s = self._core.name, 0.0
+        name = self._core.name
         try:
             async with asyncio.timeout(self._config.timeout_s), self._post(upload) as response:
                 if response.status != 200:
-                    self._wait_s = _retry_after(response.headers)
-                    text = " ".join((await response.content.read(4096)).decode(errors="replace").split())
-                    raise ProviderError(
-                        f"{name}: HTTP {response.status}: {text[:200]}",
-                        retryable=response.status in RETRYABLE and self._wait_s <= 1,
-                    )
+                    text = (await response.content.read(4096)).decode(errors="replace")
+                    raise refusal(name, response.status, response.headers, text)
                 return self._core.understood(await response.json(content_type=None))
         except TimeoutError as error:
             raise ProviderError(
@@ -164,10 +162,3 @@ class RestEars:
             form.add_field(name, value)
         form.add_field("file", upload.file, filename="speech.wav", content_type="audio/wav")
         return self._session.post(upload.url, headers=upload.headers, data=form)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    try:
-        return max(0.0, float(headers.get("Retry-After", "0")))
-    except ValueError:
-        return 0.0  # a date: back off as usual

@@ -19,6 +19,7 @@ from dialog.turn import Transcript
 from dialog.types import Domain, Hints
 from media.errors import ProviderError
 from media.frames import AudioFormat, AudioFrame
+from media.refusal import refusal
 from media.resample import Resampler
 from media.stt.base import Outbox, SttStream
 from media.stt.socketcore import Flushed, Interim, Message, Segment, SocketConfig, SttCore, SttEvent
@@ -217,8 +218,7 @@ class SocketStream:
             async with asyncio.timeout(self._config.connect_s):
                 socket = await session.ws_connect(request.url, headers=request.headers, max_msg_size=1 << 20)
         except aiohttp.WSServerHandshakeError as error:
-            retryable = error.status in (408, 425, 429) or error.status >= 500
-            raise ProviderError(f"{self._name}: HTTP {error.status}", retryable=retryable) from error
+            raise refusal(self._name, error.status, error.headers or {}) from error
         self._engine.counters.connections += 1
         self._lost: ProviderError | None = None
         reading = self._start(self._read(socket), "read")

@@ -10,12 +10,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from media.errors import ProviderError
+from media.refusal import RETRYABLE, Refused
 from media.tts.base import Speech, TextToSpeech, WordMark
 from media.tts.hosted import (
-    RETRYABLE,
     HostedConfig,
     HostedVoice,
-    Refused,
     Service,
     Wanted,
     WordPlaces,

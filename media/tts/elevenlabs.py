@@ -12,12 +12,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from media.errors import ProviderError
+from media.refusal import Refused
 from media.tts.base import Speech, TextToSpeech, WordMark
 from media.tts.hosted import (
     Encoding,
     HostedConfig,
     HostedVoice,
-    Refused,
     Service,
     Wanted,
     WordPlaces,

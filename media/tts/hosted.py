@@ -9,7 +9,7 @@ the next voice in order goes on from the next word.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import count
@@ -20,12 +20,12 @@ import aiohttp
 from dialog.sentences import speakable
 from media.codecs.g711 import PCMA, PCMU
 from media.errors import ProviderError
+from media.refusal import Refused
 from media.tts.base import Speech, WordMark
 from media.tts.text import pieces
 
 LONGEST = 1000  # characters of a request: services refuse from 2000 on
 PATIENCE_S = 1.0  # a caller waits no longer in silence: services that ask for more are down
-RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 Encoding = Literal["s16le", "ulaw", "alaw"]
 _WORD = re.compile(r"\S+")
@@ -49,15 +49,6 @@ class HostedConfig:
     """Connections kept open while nobody speaks."""
     idle_s: float = 30.0
     """How long."""
-
-
-class Refused(ProviderError):
-    """The service answered with an error."""
-
-    def __init__(self, message: str, *, retryable: bool, wait_s: float = 0.0) -> None:
-        """`wait_s`: how long it asks to be left alone."""
-        super().__init__(message, retryable=retryable)
-        self.wait_s = wait_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,20 +250,6 @@ class WordPlaces:
 def _first(text: str, start: int, end: int) -> int:
     """The first letter or digit of a word."""
     return next((at for at in range(start, end) if text[at].isalnum()), start)
-
-
-def refusal(name: str, status: int, headers: Mapping[str, str], body: str = "") -> Refused:
-    """The error of an HTTP status."""
-    text = " ".join(body.split())[:200]
-    message = f"{name}: HTTP {status}" + (f": {text}" if text else "")
-    return Refused(message, retryable=status in RETRYABLE, wait_s=_retry_after(headers))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    try:
-        return max(0.0, float(headers.get("Retry-After", "0")))
-    except ValueError:
-        return 0.0  # a date: back off as usual
 
 
 def need_key(name: str, key: str) -> None:

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import aiohttp
 
+from media.refusal import Refused, refusal
 from media.tts.base import Speech
-from media.tts.hosted import HostedConfig, HostedStats, Refused, Service, Wanted, refusal
+from media.tts.hosted import HostedConfig, HostedStats, Service, Wanted
 
 _HEADER = 4096  # bytes: a WAV header that has not ended by then is none
 _PACKED = ("audio/mpeg", "audio/ogg", "audio/opus", "audio/aac", "audio/flac", "audio/mp3", "text/html")

@@ -13,8 +13,9 @@ from typing import Protocol
 
 import aiohttp
 
+from media.refusal import Refused, refusal
 from media.tts.base import Speech
-from media.tts.hosted import HostedConfig, HostedStats, Refused, Service, Wanted, refusal
+from media.tts.hosted import HostedConfig, HostedStats, Service, Wanted
 
 REFUSED = 1008  # RFC 6455, 7.4.1: policy violation; services use it for wrong keys and missing credit
 _CLOSE_S = 0.002  # for the far end to say goodbye: whoever cancels waits for it
