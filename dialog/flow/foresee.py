@@ -1,6 +1,7 @@
 """What a flow may say next, as far as that does not depend on what the caller will answer.
 
-First what follows if he says nothing or is not understood, then what follows each way out of the question.
+First what follows each way out of the question, then what follows if he is not understood or says nothing,
+and what globals and failure lead to.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +38,11 @@ def foresee(flow: Flow, ears: Ears, state: State, initial: Mapping[str, Value], 
     if not isinstance(node, Ask | Menu):
         return []
     found: dict[Say, None] = {}
+    paths = _Paths(flow, state, now)
+    targets = [option.goto for option in node.options] if isinstance(node, Menu) else [node.goto]
+    unknown = frozenset([node.slot] if node.slot is not None else [])
+    for target in targets:
+        found |= dict.fromkeys(paths.follow(target, unknown))
     turns: list[DialogInput] = [UserTurn("", 0, rejected=True), NoInput(1, 0)]
     for turn in turns:
         walk = Walk(flow, ears, state.snapshot(), initial, now)
@@ -45,13 +51,9 @@ def foresee(flow: Flow, ears: Ears, state: State, initial: Mapping[str, Value], 
         except (ExpressionError, FlowRunError):
             continue
         found |= {Say(text, language): None for text, _, language in walk.plan.speech}
-    paths = _Paths(flow, state, now)
-    targets = [option.goto for option in node.options] if isinstance(node, Menu) else [node.goto]
-    targets += [choice.goto for choice in flow.globals if choice.goto is not None]
-    targets += [target for target in (node.on_fail or flow.on_fail,) if target is not None]
-    unknown = frozenset([node.slot] if node.slot is not None else [])
-    for target in targets:
-        found |= dict.fromkeys(paths.follow(target, unknown))
+    others = [choice.goto for choice in flow.globals] + [node.on_fail or flow.on_fail]
+    for other in others:
+        found |= dict.fromkeys(paths.follow(other, unknown) if other is not None else ())
     return list(found)
 
 
