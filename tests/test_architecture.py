@@ -24,6 +24,7 @@ ALLOWED = {
         "dialog.jsgf",
         "dialog.nlu.completeness",
         "dialog.sentences",
+        "dialog.lexicon",
         "dialog.markup",
         "dialog.markuptree",
         "dialog.breaker",

@@ -9,12 +9,12 @@ from pathlib import Path
 from dialog.flow.engine import FlowEngine
 from dialog.flow.foresee import first_words
 from dialog.flow.model import Flow
+from dialog.lexicon import Entry, Lexicon, LexiconError, load, make
 from dialog.types import DialogEngine
 from media.fallback.voice import FallbackVoice
 from media.tts.ahead import Foresight
 from media.tts.base import Expressive, TextToSpeech
 from media.tts.cache import CachedVoice, PromptCache, identity
-from media.tts.lexicon import Entry, Lexicon, LexiconError, load, make
 from media.tts.promptdisk import PromptDisk
 from media.tts.spoken import SpokenVoice
 from media.tts.tongues import WORDS

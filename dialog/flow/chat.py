@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 
+from dialog.markup import plain
 from dialog.turn import TurnSource
 from dialog.types import Act, DialogEngine, DialogInput, Hangup, NoInput, Say, Transfer, UserTurn
 
@@ -56,7 +57,7 @@ class Chat:
         async with aclosing(acts):
             async for act in acts:
                 self.acts.append(act)
-        lines = [act.text for act in self.acts if isinstance(act, Say)]
+        lines = [plain(act.text) for act in self.acts if isinstance(act, Say)]
         if lines:
             self._engine.heard(" ".join(lines), complete=True)
         for act in self.acts:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 
 from dialog.errors import ExpressionError, FlowRunError
 from dialog.flow.foresee import foresee
@@ -19,10 +20,13 @@ from dialog.flow.state import State, load_state
 from dialog.flow.values import Value
 from dialog.flow.walk import Walk
 from dialog.history import History
+from dialog.lexicon import mark
 from dialog.turn import Interrupt, TurnPolicy
 from dialog.types import Act, AnsweredBy, DialogInput, Domain, Hangup, Listen, Say, UserTurn
 
 log = logging.getLogger(__name__)
+
+A = TypeVar("A", bound=Act)
 
 MAX_FAILURES = 2  # turns in a row in which the flow fails before the call is ended
 _FINAL = frozenset({"expired", "no_match", "flow_error"})  # ends that no interruption shall stop
@@ -65,14 +69,14 @@ class FlowEngine:
 
     async def greet(self) -> AsyncGenerator[Act, None]:
         for act in self._turn(None):
-            yield act
+            yield self._pronounced(act)
         self._look_ahead()
 
     async def reply(self, turn: DialogInput) -> AsyncGenerator[Act, None]:
         if isinstance(turn, UserTurn):
             self.history.caller_said(turn.text, understood=not turn.rejected, continues=turn.continues)
         for act in self._turn(turn):
-            yield act
+            yield self._pronounced(act)
         self._look_ahead()
 
     def heard(self, text: str, complete: bool) -> None:  # noqa: FBT001 - the port has it so
@@ -125,7 +129,14 @@ class FlowEngine:
 
     def _look_ahead(self) -> None:
         if self.on_listening is not None:
-            self.on_listening(foresee(self.flow, self._ears, self._state, self._initial, self._clock()))
+            says = foresee(self.flow, self._ears, self._state, self._initial, self._clock())
+            self.on_listening([self._pronounced(say) for say in says])
+
+    def _pronounced(self, act: A) -> A:
+        """What is said, with the names of the flow's lexicon marked up."""
+        if isinstance(act, Say):
+            return replace(act, text=mark(act.text, self.flow.lexicon))
+        return act
 
     def _failed(self, error: Exception) -> Plan:
         where, failures = self._state.node, self._before.failures + 1

@@ -5,6 +5,7 @@ and what globals and failure lead to.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from dialog.errors import ExpressionError, FlowRunError
@@ -27,6 +28,7 @@ from dialog.flow.state import State
 from dialog.flow.template import Template
 from dialog.flow.values import Value
 from dialog.flow.walk import Walk
+from dialog.lexicon import mark
 from dialog.types import DialogInput, NoInput, Say, UserTurn
 
 MOST_NODES = 40
@@ -60,7 +62,8 @@ def foresee(flow: Flow, ears: Ears, state: State, initial: Mapping[str, Value], 
 def first_words(flow: Flow, now: datetime) -> list[Say]:
     """What is said at the start of every conversation."""
     unknown = frozenset([*flow.variables, *flow.slots])
-    return list(_Paths(flow, State(flow.start, {}), now).follow(flow.start, unknown))
+    says = _Paths(flow, State(flow.start, {}), now).follow(flow.start, unknown)
+    return [replace(say, text=mark(say.text, flow.lexicon)) for say in says]
 
 
 class _Paths:

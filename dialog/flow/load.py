@@ -22,6 +22,7 @@ from dialog.flow.scope import Scope
 from dialog.flow.source import Source
 from dialog.flow.template import Template, compile_template
 from dialog.flow.values import Value
+from dialog.lexicon import Entry, Lexicon, entry_of, make, word_of
 from dialog.types import AnsweredBy
 
 CALL_VARIABLES = ("caller", "called")
@@ -34,6 +35,7 @@ _TOP = (
     "turn",
     "variables",
     "texts",
+    "lexicon",
     "on_fail",
     "answered_by",
     "globals",
@@ -106,6 +108,7 @@ class _Loader:
             turn=scope.turn(found["turn"]) if "turn" in found else {},
             on_fail=scope.target(found["on_fail"], "on_fail", back=False) if "on_fail" in found else None,
             answered_by=MappingProxyType(self._answered_by(found)),
+            lexicon=self._lexicon(found),
         )
         scope.check_names()
         return replace(flow, others=tuple(sorted(scope.languages)))
@@ -145,6 +148,24 @@ class _Loader:
         names = (AnsweredBy.MACHINE, AnsweredBy.SCREENING)
         entries = self._source.mapping(found["answered_by"], "answered_by", names)
         return {AnsweredBy(n): self._scope.target(item, n, back=False) for n, item in entries.items()}
+
+    def _lexicon(self, found: dict[str, Node]) -> Lexicon:
+        """How names are said in this flow."""
+        if "lexicon" not in found:
+            return Lexicon()
+        entries: dict[str, Entry] = {}
+        for word, item in self._source.mapping(found["lexicon"], "lexicon").items():
+            value: object = None
+            if isinstance(item, ScalarNode):
+                value = self._source.text(item, word)
+            else:
+                parts = self._source.mapping(item, word, ("say", "ipa"))
+                value = {name: self._source.text(part, name) or "" for name, part in parts.items()}
+            try:
+                entries[word_of(word)] = entry_of(value)
+            except ValueError as error:
+                self._source.error(item, f"{word}: {error}")
+        return make(entries)
 
     def _texts(self, node: Node | None) -> Texts:
         own: dict[str, tuple[Template, ...]] = {}

@@ -13,6 +13,7 @@ from dialog.capture.base import Capture
 from dialog.flow.expr import Expression
 from dialog.flow.template import Template
 from dialog.flow.values import Value
+from dialog.lexicon import Lexicon
 from dialog.nlu.base import IntentModel
 from dialog.types import AnsweredBy, TransferMode
 
@@ -178,3 +179,4 @@ class Flow:
     turn: Mapping[str, object] = field(default_factory=dict)
     on_fail: str | None = None  # None: apologise and hang up
     answered_by: Mapping[AnsweredBy, str] = field(default_factory=dict)  # where to begin; people: `start`
+    lexicon: Lexicon = Lexicon()  # how its names are said

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dialog.lexicon import Lexicon
 from dialog.markup import escape, parse, write
 from dialog.markuptree import Break, Emphasis, Lang, Node, Phoneme, Prosody, SayAs, Span, Style, Sub, Voice
 from dialog.sentences import speakable
 from media.errors import ProviderError
 from media.tts.base import Expressive, Multilingual, Speech, TextToSpeech, WordMark
 from media.tts.cache import CachedVoice
-from media.tts.lexicon import Lexicon
 from media.tts.normalise import Spoken, normalise, say_as
 
 _STYLES = {"prosody": Prosody, "phoneme": Phoneme, "emphasis": Emphasis, "lang": Lang, "voice": Voice}
@@ -69,9 +69,7 @@ class SpokenVoice:
         if not isinstance(inner, Multilingual):
             raise ProviderError("the engine has one voice")
         other = inner.in_language(language)
-        return SpokenVoice(
-            other, language, self._lexicon.of(language), normalised=self._normalised, tags=self._tags
-        )
+        return SpokenVoice(other, language, self._lexicon, normalised=self._normalised, tags=self._tags)
 
     async def synthesize(self, text: str) -> AsyncGenerator[Speech, None]:
         """Speak one sentence; word marks are places in `dialog.markup.plain(text)`. Raises ProviderError."""

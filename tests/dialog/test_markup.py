@@ -10,7 +10,7 @@ from dialog.errors import FlowError
 from dialog.markup import cut, escape, parse, plain, rest, split, write
 from dialog.markuptree import Break, Emphasis, Lang, Phoneme, Prosody, SayAs, Span, Sub
 from dialog.sentences import SentenceSplitter
-from tests.dialog.flow.flows import SHOP, flow
+from tests.dialog.flow.flows import SHOP, Talk, flow, spoken
 
 ANY = st.text(max_size=60) | st.lists(
     st.sampled_from(
@@ -145,3 +145,17 @@ def test_a_mistake_in_a_flow_is_named_with_its_line() -> None:
     (problem,) = raised.value.problems
     assert "write 500ms or 1.5s" in problem.message
     assert "Goodbye." in text.splitlines()[problem.line - 1]
+
+
+def test_a_flow_says_its_names_its_own_way() -> None:
+    text = SHOP.replace("start: hello", "start: hello\nlexicon: {Hill: HEE-yl, Shop: {ipa: ʃɒp, say: shopp}}")
+    said = spoken(Talk(text).greet())
+    assert '<sub alias="HEE-yl">Hill</sub>' in said
+    assert '<phoneme alphabet="ipa" ph="ʃɒp"><sub alias="shopp">Shop</sub></phoneme>' in said
+    assert plain(said).startswith("Welcome to Hill Shop.")
+
+
+def test_a_mistake_in_a_flows_lexicon_is_named_with_its_line() -> None:
+    with pytest.raises(FlowError) as raised:
+        flow(SHOP.replace("start: hello", "start: hello\nlexicon:\n  Hill: hill\n  Shop: {say: ''}"))
+    assert {problem.line for problem in raised.value.problems} == {5}

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -10,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dialog.lexicon import Entry, Lexicon, LexiconError, load, make
 from dialog.markup import plain
 from media.fallback.voice import FallbackVoice
 from media.tts import espeak
 from media.tts.base import Speech, TextToSpeech, WordMark
-from media.tts.lexicon import Entry, Lexicon, LexiconError, load, make
 from media.tts.normalise import normalise, say_as
 from media.tts.spoken import SpokenVoice
 from tests.clock import run
@@ -260,3 +261,10 @@ def test_a_file_that_is_no_lexicon_is_one_error(tmp_path: Path, text: str) -> No
     file.write_text(text)
     with pytest.raises(LexiconError, match="lexicon.yaml"):
         load(file)
+
+
+def test_a_lexicon_of_twenty_thousand_words_costs_no_time() -> None:
+    lexicon = make({f"word{n}": Entry(f"w {n}") for n in range(20_000)})
+    began = time.perf_counter()
+    assert len(list(lexicon.apply("a word17 and word19999 " * 20))) > 60
+    assert time.perf_counter() - began < 0.05

@@ -8,7 +8,7 @@ Words are found whole, in any case unless they have a capital inside.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from dialog.markuptree import Phoneme, Sub
+from dialog.markup import parse, write
+from dialog.markuptree import Node, Phoneme, SayAs, Span, Sub
 
 LARGEST = 1 << 20  # bytes
 MOST = 20_000  # words
+_WORD = re.compile(r"\w+")
 
 
 class LexiconError(Exception):
@@ -40,58 +42,68 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """Words -> how they are said. Immutable; all calls share it."""
+    """Words -> how they are said. Immutable; all calls share it. Made by `make`."""
 
-    entries: Mapping[str, Entry] = field(default_factory=dict)
-    languages: "Mapping[str, Lexicon]" = field(default_factory=dict)  # of their own
-
-    def of(self, language: str) -> "Lexicon":
-        """The one of a language, else this one."""
-        return self.languages.get(language, self)
+    entries: Mapping[str, tuple[tuple[str, Entry], ...]] = field(default_factory=dict)
+    """By the first word in lower case: what it begins, the longest first."""
 
     def apply(self, text: str, *, phonemes: bool = True) -> Iterator[tuple[str, Phoneme | Sub | None]]:
         """The text in pieces, joined it is the same; with how each is said, None: as it stands."""
-        if not self.entries:
-            yield text, None
-            return
         done = 0
-        for match in self._pattern().finditer(text):
-            entry = self._entry(match.group())
-            if entry is None:
+        for match in _WORD.finditer(text) if self.entries else ():
+            if match.start() < done or (found := self._find(text, match)) is None:
                 continue
+            length, entry = found
             if match.start() > done:
                 yield text[done : match.start()], None
+            done = match.start() + length
             ipa = Phoneme(entry.ipa) if entry.ipa and phonemes else None
-            yield match.group(), ipa or (Sub(entry.say) if entry.say else None)
-            done = match.end()
+            yield text[match.start() : done], ipa or (Sub(entry.say) if entry.say else None)
         if done < len(text):
             yield text[done:], None
 
-    def _entry(self, word: str) -> Entry | None:
-        return self.entries.get(word) or self.entries.get(word.lower())
-
-    def _pattern(self) -> re.Pattern[str]:
-        return _pattern(tuple(self.entries))
-
-
-_patterns: dict[tuple[str, ...], re.Pattern[str]] = {}
-
-
-def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    """Any of the words, whole, the longest first."""
-    if words not in _patterns:
-        longest = sorted(words, key=len, reverse=True)
-        _patterns[words] = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest))})(?!\w)", re.IGNORECASE)
-    return _patterns[words]
+    def _find(self, text: str, match: re.Match[str]) -> tuple[int, Entry] | None:
+        for phrase, entry in self.entries.get(match.group().lower(), ()):
+            end = match.start() + len(phrase)
+            said = text[match.start() : end]
+            exact = phrase if any(char.isupper() for char in phrase[1:]) else phrase.lower()
+            same = said == exact if exact == phrase != phrase.lower() else said.lower() == exact
+            if same and not text[end : end + 1].isalnum():
+                return len(phrase), entry
+        return None
 
 
 def make(entries: Mapping[str, Entry]) -> Lexicon:
     """From words as they are written: those without a capital inside are found in any case."""
-    found: dict[str, Entry] = {}
-    for word, entry in entries.items():
-        inside = any(char.isupper() for char in word[1:])
-        found[word if inside else word.lower()] = entry
-    return Lexicon(found)
+    found: dict[str, list[tuple[str, Entry]]] = {}
+    for phrase, entry in entries.items():
+        first = _WORD.search(phrase)
+        if first is not None:
+            found.setdefault(first.group().lower(), []).append((phrase[first.start() :], entry))
+    longest = {word: tuple(sorted(some, key=lambda one: -len(one[0]))) for word, some in found.items()}
+    return Lexicon(longest)
+
+
+def mark(text: str, lexicon: Lexicon) -> str:
+    """The text with its words marked up as the lexicon says; what is marked up so already stays."""
+    return write(_marked(parse(text).nodes, lexicon)) if lexicon.entries else text
+
+
+def _marked(nodes: Sequence[Node], lexicon: Lexicon) -> list[Node]:
+    found: list[Node] = []
+    for node in nodes:
+        match node:
+            case str():
+                for (piece, first), (_, second) in zip(
+                    lexicon.apply(node), lexicon.apply(node, phonemes=False), strict=True
+                ):
+                    inside: Node = piece if second is None else Span(second, (piece,))
+                    found.append(Span(first, (inside,)) if isinstance(first, Phoneme) else inside)
+            case Span(style, children) if not isinstance(style, Sub | Phoneme | SayAs):
+                found.append(Span(style, tuple(_marked(children, lexicon))))
+            case _:
+                found.append(node)
+    return found
 
 
 def load(path: Path) -> dict[str, Entry]:
@@ -118,7 +130,7 @@ def load(path: Path) -> dict[str, Entry]:
     for word, value in data.items():
         line = data.lc.key(word)[0] + 1
         try:
-            entries[_word(word)] = _entry(value)
+            entries[word_of(word)] = entry_of(value)
         except ValueError as error:
             problems.append(f"{path}:{line}: {word}: {error}")
     if problems:
@@ -126,7 +138,8 @@ def load(path: Path) -> dict[str, Entry]:
     return entries
 
 
-def _word(word: object) -> str:
+def word_of(word: object) -> str:
+    """Raises ValueError."""
     if not isinstance(word, str):
         raise ValueError("a word must be text; put it in quotes")
     if not word.strip() or not any(char.isalnum() for char in word):
@@ -134,7 +147,8 @@ def _word(word: object) -> str:
     return word.strip()
 
 
-def _entry(value: object) -> Entry:
+def entry_of(value: object) -> Entry:
+    """A respelling, or {ipa, say}. Raises ValueError."""
     if isinstance(value, str) and value.strip():
         return Entry(value.strip())
     if not isinstance(value, Mapping):
