@@ -32,8 +32,9 @@ class SignalWireConfig:
     """API token, best as ${SIGNALWIRE_API_TOKEN}: for requests."""
     signing_key: str = ""
     """Signing key of the project, best as ${SIGNALWIRE_SIGNING_KEY}: webhooks are signed with it."""
-    codec: str = "L16@16000h"
-    """Of the socket: PCMU@8000h, L16@16000h, L16@24000h."""
+    codec: str = "PCMU@8000h"
+    """Of the socket: PCMU@8000h, or L16@16000h and L16@24000h for callers in HD voice (as for
+    carriers.vonage.rate)."""
     caller: str = ""
     """Caller id of outbound calls that bring none: one of the project's numbers, +49..."""
     transfer: TransferBy = TransferBy.CONFERENCE

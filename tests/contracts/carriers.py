@@ -120,7 +120,7 @@ class SignalWire(Twilio):
         return TwilioCore(self.encoding)
 
     def carrier(self, api_url: str) -> Carrier:
-        keys = ("AC1", "acme.signalwire.com", "api-token", self.token)
+        keys = ("AC1", "acme.signalwire.com", "api-token", self.token, "L16@16000h")
         return SignalWireCarrier(SignalWireConfig(*keys, api_url=api_url, caller="+4930"))
 
     def socket_headers(self, url: str) -> dict[str, str]:

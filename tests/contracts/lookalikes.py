@@ -86,7 +86,8 @@ class Vonage(CarrierCase):
         return Said(clear=True)
 
     def carrier(self, api_url: str) -> Carrier:
-        return VonageCarrier(VonageConfig("app-1", private_key(), self.secret, "4930", api_url=api_url))
+        keys = ("app-1", private_key(), self.secret, "4930", 16000)
+        return VonageCarrier(VonageConfig(*keys, api_url=api_url))
 
     def signed(self, url: str, body: dict[str, Any], at: float = NOW) -> Hook:
         """A webhook of Vonage."""
@@ -157,8 +158,8 @@ class Jambonz(CarrierCase):
         return Said(clear=True)
 
     def carrier(self, api_url: str) -> Carrier:
-        config = JambonzConfig("A1", self.secret, "key", "app-1", "+4930", api_url=api_url)
-        return JambonzCarrier(config)
+        keys = ("A1", self.secret, "key", "app-1", "+4930", 16000)
+        return JambonzCarrier(JambonzConfig(*keys, api_url=api_url))
 
     def signed(self, url: str, body: dict[str, Any], at: int = NOW) -> Hook:
         """A webhook of jambonz."""

@@ -26,7 +26,7 @@ def visit(scenario: Callable[[Door, Case], Awaitable[None]], **config: Any) -> N
     async def scene() -> None:
         def make(url: str) -> Jambonz:
             keys = ("A1", Case.secret, "key", "app-1", "+4930")
-            return Jambonz(JambonzConfig(*keys, api_url=url, rest=RestConfig(tries=1), **config))
+            return Jambonz(JambonzConfig(*keys, api_url=url, rate=16000, rest=RestConfig(tries=1), **config))
 
         async with door(make) as made:
             await scenario(made, Case())

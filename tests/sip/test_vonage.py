@@ -30,7 +30,7 @@ def visit(scenario: Callable[[Door, Case], Awaitable[None]], **config: Any) -> N
         def make(url: str) -> Vonage:
             rest = RestConfig(tries=1)
             keys = ("app-1", private_key(), Case.secret, "4930")
-            return Vonage(VonageConfig(*keys, api_url=url, rest=rest, **config))
+            return Vonage(VonageConfig(*keys, rate=16000, api_url=url, rest=rest, **config))
 
         async with door(make) as made:
             await scenario(made, Case())
