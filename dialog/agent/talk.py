@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dialog.llm.base import Message, Role, ToolCall
+from dialog.markup import plain
 
 CHARS_PER_TOKEN = 4  # of English in the usual vocabularies; a budget needs no more
 KEEP = 0.6  # of the budget, once it is passed: what models keep of the prefix stays whole for many turns
@@ -88,10 +89,12 @@ class Talk:
         """Close the answer in progress. None: all of it was heard."""
         left = None if heard is None else len(_squeezed(heard))
         for entry in self._open:
-            message = entry.message
-            if left is not None and entry.spoken:
-                kept = _prefix(entry.spoken, left)
-                left = max(0, left - len(_squeezed(entry.spoken)))
+            message, spoken = entry.message, plain(entry.spoken)  # the model's markup is not for the history
+            if message.role is Role.ASSISTANT:
+                message = replace(message, content=plain(message.content))
+            if left is not None and spoken:
+                kept = _prefix(spoken, left)
+                left = max(0, left - len(_squeezed(spoken)))
                 message = replace(message, content="" if entry.aside else kept)
             if message.content.strip() or message.tool_calls or message.role is Role.TOOL:
                 self._done.append(replace(message, content=message.content.strip()))

@@ -83,3 +83,11 @@ def test_one_turn_that_is_too_long_stays() -> None:
     answered(talk, "b" * 500)
     talk.heard("b" * 500, complete=True)
     assert [len(line) for line in told(talk)] == [503, 503]
+
+
+def test_markup_is_not_remembered_and_costs_no_word() -> None:
+    talk = Talk("", 1000)
+    talk.user("Hi")
+    answered(talk, "It is <emphasis>ten</emphasis> euros & more. ", "Shall I <break time='1s'/>book it?")
+    talk.heard("It is ten euros & more. Shall I", complete=False)
+    assert told(talk) == ["u: Hi", "a: It is ten euros & more. Shall I"]
