@@ -26,13 +26,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import uvloop
+from media.tts.lexicon import Lexicon
 from rich.console import Console
 from rich.table import Table
 
 from media.tts import espeak, piper
 from media.tts.base import TextToSpeech
 from media.tts.cache import CacheConfig, CachedVoice, PromptCache
-from media.tts.lexicon import Lexicon
 from media.tts.spoken import SpokenVoice
 from tests.media.tts.hosted import HOSTED
 from tests.media.tts.services import serving
