@@ -63,7 +63,7 @@ bench: $(DEV) ## Measure: audio plane, whole calls, speech (about 10 minutes)
 ci-deps: ## Install what the tests drive (Debian): sipp, baresip, flite, chromium, coturn, recorded prompts
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    sip-tester baresip openssl flite chromium chromium-driver coturn asterisk-core-sounds-en-wav python3-venv
+	    sip-tester baresip openssl flite chromium chromium-driver coturn asterisk-core-sounds-en-wav python3-venv g++
 	$(MAKE) $(LLAMA)
 
 clean: ## Remove caches and the virtual environment
