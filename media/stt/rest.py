@@ -155,10 +155,12 @@ class RestEars:
     def _post(self, upload: Upload) -> "aiohttp.client._RequestContextManager":
         if self._session is None:
             self._session = aiohttp.ClientSession()
+        # A redirect would carry key and speech to somebody that was not named.
+        options: dict[str, Any] = {"headers": upload.headers, "allow_redirects": False}
         if not upload.file:
-            return self._session.post(upload.url, headers=upload.headers, json=upload.json)
+            return self._session.post(upload.url, json=upload.json, **options)
         form = aiohttp.FormData()
         for name, value in upload.fields.items():
             form.add_field(name, value)
         form.add_field("file", upload.file, filename="speech.wav", content_type="audio/wav")
-        return self._session.post(upload.url, headers=upload.headers, data=form)
+        return self._session.post(upload.url, data=form, **options)

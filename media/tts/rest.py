@@ -44,8 +44,10 @@ class RestTransport:
     async def speak(self, wanted: Wanted) -> AsyncGenerator[Speech, None]:
         """One request. Leaving early ends its connection, which is how HTTP stops a service."""
         upload, name = self._core.upload(wanted), self._core.service.name
-        body: dict[str, Any] = {"json": upload.json} if upload.body is None else {"data": upload.body}
-        async with self._connected().post(upload.url, headers=upload.headers, **body) as response:
+        options: dict[str, Any] = {"json": upload.json} if upload.body is None else {"data": upload.body}
+        # A redirect would carry key and text to somebody that was not named.
+        options |= {"headers": upload.headers, "allow_redirects": False}
+        async with self._connected().post(upload.url, **options) as response:
             if response.status != 200:
                 text = (await response.content.read(4096)).decode(errors="replace")
                 raise refusal(name, response.status, response.headers, text)

@@ -119,6 +119,13 @@ def test_a_call_without_arguments_has_an_empty_object(create: Create) -> None:
 
 
 @engines
+def test_a_redirect_is_refused_and_nobody_else_reads(create: Create) -> None:
+    error, server = failure(create, Status(307, {"Location": "/elsewhere"}))
+    assert not error.retryable and error.status == 307
+    assert len(server.bodies) == 1
+
+
+@engines
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_what_will_never_work_is_not_tried_again(create: Create, status: int) -> None:
     error, server = failure(create, Status(status))

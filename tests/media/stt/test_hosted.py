@@ -81,6 +81,16 @@ def test_what_will_never_work_fails_at_once(name: str, status: int) -> None:
     play(name, script, Faults(times=9, status=status))
 
 
+@rests
+def test_a_redirect_is_refused_and_nobody_else_hears(name: str) -> None:
+    async def script(engine: SpeechToText, service: Service) -> None:
+        error = await failure(engine)
+        assert not error.retryable and "HTTP 307" in str(error)
+        assert service.connections == 1
+
+    play(name, script, Faults(times=1, status=307, headers={"Location": "/elsewhere"}))
+
+
 @every
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_what_may_pass_by_itself_is_tried_again_and_nothing_is_lost(name: str, status: int) -> None:

@@ -67,6 +67,15 @@ def test_what_will_never_work_fails_at_once(name: str, status: int) -> None:
     play(name, script, Faults(times=9, status=status))
 
 
+@rests
+def test_a_redirect_is_refused_and_nobody_else_hears(name: str) -> None:
+    async def script(tts: TextToSpeech, service: Service) -> None:
+        error = await failure(tts)
+        assert not error.retryable and "HTTP 307" in str(error) and service.asked == 1
+
+    play(name, script, Faults(times=1, status=307, headers={"Location": "/elsewhere"}))
+
+
 @every
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_what_may_pass_by_itself_is_tried_again(name: str, status: int) -> None:
