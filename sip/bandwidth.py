@@ -17,22 +17,21 @@ from urllib.parse import quote
 from xml.etree.ElementTree import Element, SubElement
 
 from dialog.types import Transfer
-from media.errors import TransferError
 from media.leg import HangupCause
 from sip.carrier import (
     Announced,
-    Carrier,
     Desk,
     Refused,
     WebAnswer,
     WebRequest,
     check_basic,
     document,
+    is_sip,
     own_number,
 )
-from sip.carrierrest import Answer, Ask, CarrierError, RestClient, RestConfig, call_failed, problem
+from sip.carrierrest import Ask, RestConfig, basic
 from sip.endpoint import OutboundCall
-from sip.errors import CallFailed, RemoteProtocolError
+from sip.errors import RemoteProtocolError
 from sip.mediacore import (
     Audio,
     Capabilities,
@@ -51,9 +50,9 @@ from sip.mediacore import (
     strings,
     text,
 )
+from sip.restcarrier import RestCarrier, forwarded, forwarding
 
 LONGEST_S = 7200  # of a call: BXML needs something to do while the stream runs
-RING_S = 30.0  # how long a transfer's target may ring where the order does not say
 OWN_QUERY = {"order", "to", "timeout"}  # parameters of our own in webhook addresses
 HINTS = {
     "401": "user and password of the API do not belong together",
@@ -124,8 +123,7 @@ def dial(target: str, caller: str, timeout_s: int) -> str:
     """Connect the call to somebody else."""
     attributes = {"callTimeout": str(timeout_s)} | ({"transferCallerId": caller} if caller else {})
     element = Element("Transfer", attributes)
-    sip = target.lower().startswith(("sip:", "sips:"))
-    SubElement(element, "SipUri" if sip else "PhoneNumber").text = target
+    SubElement(element, "SipUri" if is_sip(target) else "PhoneNumber").text = target
     return document(element)
 
 
@@ -156,10 +154,12 @@ class BandwidthConfig:
     rest: RestConfig = RestConfig()
 
 
-class Bandwidth(Carrier):
+class Bandwidth(RestCarrier):
     """One account."""
 
-    name = "bandwidth"
+    name, vendor = "bandwidth", "Bandwidth"
+    hints = HINTS
+    gone = frozenset({"404", "409"})
     hooks = ("answer", "end", "machine", "transfer", "stream")
     capabilities = Capabilities(
         clear=True, dtmf_out=Means.TONES, hangup=Means.REST, transfer=True, outbound=True, amd=True
@@ -172,8 +172,7 @@ class Bandwidth(Carrier):
         if not config.api_password:
             raise ValueError("api_password is needed: without it no call can be ended")
         self.config = config
-        auth = (config.api_user, config.api_password)
-        self._rest = self.client = RestClient("Bandwidth", config.rest, auth)
+        super().__init__(config.rest)
         self._calls = f"{config.api_url.rstrip('/')}/accounts/{quote(config.account_id, safe='')}/calls"
 
     def core(self) -> MediaStreamCore:
@@ -197,8 +196,8 @@ class Bandwidth(Carrier):
             case "answer":
                 return WebAnswer(self._answer(call, fields, query, desk))
             case "transfer":
-                timeout = int(query["timeout"]) if query.get("timeout", "").isdecimal() else round(RING_S)
-                return WebAnswer(dial(query.get("to", ""), self.config.caller, timeout))
+                target, timeout_s = forwarded(query)
+                return WebAnswer(dial(target, self.config.caller, timeout_s))
             case "end" if text(fields, "eventType", "") == "disconnect":
                 cause = text(fields, "cause", "")
                 if order:
@@ -225,11 +224,17 @@ class Bandwidth(Carrier):
         own = (self.config.callback_user, self.config.callback_password)
         return stream(desk.stream_url(announced), desk.hook_url("stream"), *own)
 
-    def control(self, call: Announced, desk: Desk) -> "BandwidthControl":
-        """Of one call."""
-        return BandwidthControl(self, call, desk)
+    # Requests
 
-    async def place(self, order: str, call: OutboundCall, desk: Desk) -> str:
+    def authorization(self) -> str:
+        """Of a request."""
+        return basic(self.config.api_user, self.config.api_password)
+
+    def refusal(self, body: Mapping[str, Any]) -> tuple[str, str]:
+        """What an error says."""
+        return "", text(body, "description", "")
+
+    async def order(self, order: str, call: OutboundCall, desk: Desk) -> str:
         """Call somebody."""
         body: dict[str, Any] = {
             "to": call.target,
@@ -237,74 +242,27 @@ class Bandwidth(Carrier):
             "applicationId": self.config.application_id,
             "answerUrl": desk.hook_url("answer", order=order),
             "disconnectUrl": desk.hook_url("end", order=order),
-            "username": self.config.callback_user,
-            "password": self.config.callback_password,
             "callTimeout": min(300, max(1, round(call.ring_timeout_s))),
+            **self._callback,
         }
         if self.config.amd:
             detection = {"mode": "async", "callbackUrl": desk.hook_url("machine")}
-            detection |= {"username": self.config.callback_user, "password": self.config.callback_password}
-            body["machineDetection"] = detection
-        try:
-            answer = await self.ask("", body, again=False)
-        except CarrierError as error:
-            raise call_failed(error) from error
-        call_id = answer.body.get("callId")
-        if not isinstance(call_id, str):
-            raise CallFailed(500, "Bandwidth answered without a callId")
-        return call_id
+            body["machineDetection"] = detection | self._callback
+        return await self.create(Ask("POST", self._calls, body=body), "callId")
 
-    async def give_up(self, call_id: str) -> None:
-        """End a call."""
-        try:
-            await self.change(call_id, {"state": "completed"})
-        except CarrierError as error:
-            self._rest.log_failure("hang-up", call_id, error)
+    async def end(self, call_id: str) -> bool:
+        """End a call, whose BXML would wait on."""
+        return await self._update(call_id, {"state": "completed"})
 
-    async def close(self) -> None:
-        """Close connections."""
-        await self._rest.close()
-
-    async def change(self, call: str, body: Mapping[str, Any]) -> bool:
-        """Change a live call; False: it is over already. Raises CarrierError."""
-        try:
-            await self.ask(f"/{quote(call, safe='')}", body, again=True)
-        except CarrierError as error:
-            if error.status in {404, 409}:
-                return False
-            raise
-        return True
-
-    async def ask(self, path: str, body: Mapping[str, Any], *, again: bool) -> Answer:
-        """A request. Raises CarrierError."""
-        answer = await self._rest.ask(Ask("POST", self._calls + path, body=body, again=again))
-        if answer.status >= 300:
-            raise problem("Bandwidth", answer, "", text(answer.body, "description", ""), HINTS)
-        return answer
-
-
-class BandwidthControl:
-    """Implements `sip.medialine.CallControl` for one call."""
-
-    def __init__(self, bandwidth: Bandwidth, call: Announced, desk: Desk) -> None:
-        self._bandwidth, self._call, self._desk = bandwidth, call, desk
-
-    async def hangup(self, cause: HangupCause) -> None:
-        """End the call, whose BXML would wait on."""
-        await self._bandwidth.give_up(self._call.call_id)
-
-    async def press(self, digits: str) -> None:
-        """Not asked: keys are pressed by sound."""
-
-    async def transfer(self, order: Transfer) -> None:
+    async def hand_over(self, call: Announced, order: Transfer, desk: Desk) -> bool:
         """Send the caller to another document, which dials: he leaves at once, come what may."""
-        config = self._bandwidth.config
-        timeout = str(round(order.timeout_s or RING_S))
-        url = self._desk.hook_url("transfer", to=order.target, timeout=timeout)
-        body = {"state": "active", "redirectUrl": url, "redirectMethod": "POST"}
-        body |= {"username": config.callback_user, "password": config.callback_password}
-        try:
-            if not await self._bandwidth.change(self._call.call_id, body):
-                raise TransferError("the caller has hung up")
-        except CarrierError as error:
-            raise TransferError(str(error)) from error
+        body = {"state": "active", "redirectUrl": forwarding(desk, order), "redirectMethod": "POST"}
+        return await self._update(call.call_id, body | self._callback)
+
+    @property
+    def _callback(self) -> dict[str, str]:
+        """What the webhooks that we ask for shall bring."""
+        return {"username": self.config.callback_user, "password": self.config.callback_password}
+
+    async def _update(self, call: str, body: Mapping[str, Any]) -> bool:
+        return await self.change(Ask("POST", f"{self._calls}/{quote(call, safe='')}", body=body, again=True))

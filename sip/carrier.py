@@ -107,6 +107,11 @@ def check_basic(request: WebRequest, user: str, password: str) -> None:
         raise Refused("wrong user or password" if given else "no password", 401)
 
 
+def is_sip(target: str) -> bool:
+    """Whether a call goes to a SIP address, not to a number."""
+    return target.lower().startswith(("sip:", "sips:"))
+
+
 def own_number(call: OutboundCall, own: str) -> str:
     """The caller id of a call that we place: a number that it brings, else our own."""
     return call.caller if call.caller.lstrip("+").isdecimal() else own

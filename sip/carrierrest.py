@@ -6,9 +6,8 @@ besides, after a time-out or a 5xx, what does the same twice (`again`): a hang-u
 
 import asyncio
 import json
-import logging
 from base64 import b64encode
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +15,6 @@ import aiohttp
 from aiohttp import ClientTimeout
 
 from media.errors import MediaError
-from sip.errors import CallFailed
-
-log = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 0.25  # then twice that: somebody is on the phone meanwhile
 LONGEST_WAIT_S = 2.0
@@ -70,17 +66,15 @@ class Ask:
     url: str
     form: Sequence[tuple[str, str]] | None = None
     body: Mapping[str, Any] | None = None
-    headers: Mapping[str, str] | None = None
     again: bool = False  # does the same if it is repeated
 
 
 class RestClient:
     """One carrier's HTTP interface. Belongs to one loop."""
 
-    def __init__(self, name: str, config: RestConfig, auth: tuple[str, str] | None = None) -> None:
-        """`auth`: user and password (Basic)."""
-        self._name, self._config = name, config
-        self._auth = f"Basic {b64encode(':'.join(auth).encode()).decode()}" if auth is not None else ""
+    def __init__(self, name: str, config: RestConfig, authorization: Callable[[], str]) -> None:
+        """`authorization`: the header of that name, asked for with each attempt."""
+        self._name, self._config, self._authorization = name, config, authorization
         self._session: aiohttp.ClientSession | None = None
         self.stats = RestStats()
 
@@ -103,12 +97,6 @@ class RestClient:
             return answer
         raise CarrierError(f"{self._name} cannot be reached: {error}")
 
-    def log_failure(self, what: str, call_id: str, error: CarrierError) -> None:
-        """Say that something could not be done which nobody waits for."""
-        log.warning(
-            "carrier request failed", extra={"what": what, "carrier_id": call_id, "error": str(error)}
-        )
-
     async def close(self) -> None:
         """Close connections. Idempotent."""
         if self._session is not None:
@@ -125,9 +113,7 @@ class RestClient:
         if self._session is None:
             timeout = ClientTimeout(total=self._config.timeout_s, connect=CONNECT_S)
             self._session = aiohttp.ClientSession(timeout=timeout)
-        headers = dict(ask.headers or {})
-        if self._auth:
-            headers["Authorization"] = self._auth
+        headers = {"Authorization": self._authorization()}
         data = aiohttp.FormData(list(ask.form), charset="utf-8") if ask.form is not None else None
         try:
             async with self._session.request(
@@ -151,10 +137,9 @@ def _object(text: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def call_failed(error: CarrierError) -> CallFailed:
-    """A call that could not be ordered; 0: the carrier cannot be reached."""
-    status = 0 if error.status == 0 else 503 if error.status >= 500 else error.status
-    return CallFailed(status, str(error))
+def basic(user: str, password: str) -> str:
+    """`Authorization` by user and password (RFC 7617)."""
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def problem(name: str, answer: Answer, code: str, said: str, hints: Mapping[str, str]) -> CarrierError:
@@ -163,15 +148,3 @@ def problem(name: str, answer: Answer, code: str, said: str, hints: Mapping[str,
     words += [said] if said else []
     hint = hints.get(code) or hints.get(str(answer.status))
     return CarrierError(": ".join([*words, hint] if hint else words), answer.status, code)
-
-
-async def unless_over(request: Awaitable[object], codes: Collection[str] = ()) -> bool:
-    """See a request about a live call through. False: the call is over already, by the HTTP status or by one
-    of the carrier's `codes`. Raises CarrierError for all else."""
-    try:
-        await request
-    except CarrierError as error:
-        if error.status == 404 or error.code in codes:
-            return False
-        raise
-    return True

@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import quote
 
 from media.leg import HangupCause
-from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, own_number
-from sip.carrierrest import Ask, CarrierError, RestClient, RestConfig, call_failed, problem
+from sip.carrier import Announced, Desk, Refused, WebAnswer, WebRequest, own_number
+from sip.carrierrest import Ask, RestConfig, basic
 from sip.endpoint import CallProgress, OutboundCall
-from sip.errors import CallFailed
 from sip.mediacore import Capabilities, Encoding, Means, MediaStreamCore, text
 from sip.medialine import CallControl, NoControl
+from sip.restcarrier import RestCarrier
 from sip.streamtoken import LIFETIME_S
 from sip.twilio import TwilioCore, Words
 from sip.webpeer import same_secret
@@ -76,10 +76,11 @@ class ExotelConfig:
             raise ValueError(f"rate must be one of {', '.join(map(str, RATES))}, not {self.rate}")
 
 
-class Exotel(Carrier):
+class Exotel(RestCarrier):
     """One account."""
 
-    name = "exotel"
+    name, vendor = "exotel", "Exotel"
+    hints = HINTS
     hooks = ("voicebot", "status")
     capabilities = Capabilities(
         clear=True,
@@ -96,7 +97,7 @@ class Exotel(Carrier):
         if not config.token:
             raise ValueError("token is needed: Exotel signs nothing, its requests must bring one")
         self.config = config
-        self._rest = self.client = RestClient("Exotel", config.rest, (config.api_key, config.api_token))
+        super().__init__(config.rest)
         account = quote(config.account_sid, safe="")
         self._connect = f"{config.api_url.rstrip('/')}/v1/Accounts/{account}/Calls/connect.json"
 
@@ -153,7 +154,18 @@ class Exotel(Carrier):
         """Closing the socket leaves the applet; what comes next is the flow's business."""
         return NoControl(self.name)
 
-    async def place(self, order: str, call: OutboundCall, desk: Desk) -> str:
+    # Requests
+
+    def authorization(self) -> str:
+        """Of a request."""
+        return basic(self.config.api_key, self.config.api_token)
+
+    def refusal(self, body: Mapping[str, Any]) -> tuple[str, str]:
+        """What an error says."""
+        error = body.get("RestException")
+        return "", text(error, "Message", "") if isinstance(error, dict) else ""
+
+    async def order(self, order: str, call: OutboundCall, desk: Desk) -> str:
         """Call somebody. The pass of the socket is given out with the order, so ringing ends with it."""
         announced = Announced("", own_number(call, self.config.caller), call.target, {}, order)
         form = [
@@ -167,23 +179,8 @@ class Exotel(Carrier):
         ]
         if self.config.record:
             form += [("Record", "true"), ("RecordingChannels", "dual")]
-        try:
-            answer = await self._rest.ask(Ask("POST", self._connect, form=form))
-            if answer.status >= 300:
-                raise problem("Exotel", answer, "", _said(answer.body), HINTS)
-        except CarrierError as error:
-            raise call_failed(error) from error
-        made = answer.body.get("Call")
-        sid = made.get("Sid") if isinstance(made, dict) else None
-        if not isinstance(sid, str):
-            raise CallFailed(500, "Exotel answered without the call's Sid")
-        return sid
+        return await self.create(Ask("POST", self._connect, form=form), "Call", "Sid")
 
-    async def close(self) -> None:
-        """Close connections."""
-        await self._rest.close()
-
-
-def _said(body: Mapping[str, Any]) -> str:
-    error = body.get("RestException")
-    return text(error, "Message", "") if isinstance(error, dict) else ""
+    async def end(self, call_id: str) -> bool:
+        """It cannot: what rings is given up when its time is over."""
+        return False

@@ -16,27 +16,16 @@ from typing import Any
 from urllib.parse import quote
 
 from dialog.types import Transfer
-from media.errors import TransferError
 from media.leg import HangupCause
 from sip.audiofork import RATES, ForkCore
-from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, own_number
-from sip.carrierrest import (
-    Answer,
-    Ask,
-    CarrierError,
-    RestClient,
-    RestConfig,
-    call_failed,
-    problem,
-    unless_over,
-)
+from sip.carrier import Announced, Desk, Refused, WebAnswer, WebRequest, is_sip, own_number
+from sip.carrierrest import Ask, RestConfig
 from sip.endpoint import CallProgress, OutboundCall
-from sip.errors import CallFailed
 from sip.mediacore import Capabilities, Means, MediaStreamCore, strings, text
+from sip.restcarrier import RestCarrier, forwarded, forwarding, sip_status
 from sip.webpeer import same_secret
 
 TOLERANCE_S = 300  # age of a signed webhook
-RING_S = 30.0  # how long a transfer's target may ring where the order does not say
 OWN_QUERY = {"order", "to", "timeout"}  # parameters of our own in webhook addresses
 HINTS = {
     "401": "account_sid and api_key do not belong together",
@@ -84,10 +73,12 @@ class JambonzConfig:
             raise ValueError(f"rate must be one of {', '.join(map(str, RATES))}, not {self.rate}")
 
 
-class Jambonz(Carrier):
+class Jambonz(RestCarrier):
     """One account."""
 
-    name = "jambonz"
+    name = vendor = "jambonz"
+    hints = HINTS
+    statuses = {"480": 503}  # it has no server or carrier for the call; nobody was called
     hooks = ("call", "status", "amd", "transfer")
     subprotocols = ("audio.jambonz.org",)
     capabilities = Capabilities(
@@ -108,8 +99,9 @@ class Jambonz(Carrier):
         if not config.api_key:
             raise ValueError("api_key is needed: without it no call can be ended")
         self.config = config
-        self._rest = self.client = RestClient("jambonz", config.rest)
-        self._account = f"{config.api_url.rstrip('/')}/Accounts/{quote(config.account_sid, safe='')}"
+        super().__init__(config.rest)
+        account = quote(config.account_sid, safe="")
+        self._calls = f"{config.api_url.rstrip('/')}/Accounts/{account}/Calls"
 
     def core(self) -> MediaStreamCore:
         """Of a new stream."""
@@ -138,8 +130,8 @@ class Jambonz(Carrier):
             case "call":
                 return _verbs(self._call(call, fields, query, desk))
             case "transfer":
-                timeout = int(query["timeout"]) if query.get("timeout", "").isdecimal() else round(RING_S)
-                return _verbs([dial(query.get("to", ""), self.config.caller, timeout)])
+                target, timeout_s = forwarded(query)
+                return _verbs([dial(target, self.config.caller, timeout_s)])
             case "amd":
                 self._amd(call, fields, desk)
             case "status":
@@ -181,21 +173,25 @@ class Jambonz(Carrier):
         if state not in FAILED:
             return
         if order:
-            given = text(fields, "sip_status", "")
-            status = int(given) if given.isdecimal() and 400 <= int(given) < 700 else FAILED[state]
+            status = sip_status(text(fields, "sip_status", ""), FAILED[state])
             desk.failed(order, status, f"jambonz says: {text(fields, 'sip_reason', '') or state}")
         desk.ended(call, HangupCause.NORMAL)
 
-    def control(self, call: Announced, desk: Desk) -> "JambonzControl":
-        """Of one call."""
-        return JambonzControl(self, call, desk)
+    # Requests
 
-    async def place(self, order: str, call: OutboundCall, desk: Desk) -> str:
+    def authorization(self) -> str:
+        """Of a request."""
+        return f"Bearer {self.config.api_key}"
+
+    def refusal(self, body: Mapping[str, Any]) -> tuple[str, str]:
+        """What an error says."""
+        return "", text(body, "msg", "")
+
+    async def order(self, order: str, call: OutboundCall, desk: Desk) -> str:
         """Call somebody."""
-        sip = call.target.lower().startswith(("sip:", "sips:"))
         body: dict[str, Any] = {
             "from": own_number(call, self.config.caller),
-            "to": {"type": "sip", "sipUri": call.target} if sip else {"type": "phone", "number": call.target},
+            "to": _target(call.target),
             "call_hook": _webhook(desk.hook_url("call", order=order)),
             "call_status_hook": _webhook(desk.hook_url("status", order=order)),
             "timeout": max(1, round(call.ring_timeout_s)),
@@ -204,70 +200,33 @@ class Jambonz(Carrier):
             body["application_sid"] = self.config.application_sid
         if self.config.amd:
             body["amd"] = {"actionHook": desk.hook_url("amd")}
-        try:
-            answer = await self.ask("POST", "/Calls", body, again=False)
-        except CarrierError as error:
-            raise call_failed(error) from error
-        sid = answer.body.get("sid")
-        if not isinstance(sid, str):
-            raise CallFailed(500, "jambonz answered without the call's sid")
-        return sid
+        return await self.create(Ask("POST", self._calls, body=body), "sid")
 
-    async def give_up(self, call_id: str) -> None:
+    async def end(self, call_id: str) -> bool:
         """End a call."""
-        try:
-            await self.change(call_id, {"call_status": "completed"})
-        except CarrierError as error:
-            self._rest.log_failure("hang-up", call_id, error)
+        return await self._update(call_id, {"call_status": "completed"})
 
-    async def close(self) -> None:
-        """Close connections."""
-        await self._rest.close()
-
-    async def change(self, call: str, body: Mapping[str, Any]) -> bool:
-        """Change a live call; False: it is over already. Raises CarrierError."""
-        return await unless_over(self.ask("PUT", f"/Calls/{quote(call, safe='')}", body, again=True))
-
-    async def ask(self, method: str, path: str, body: Mapping[str, Any], *, again: bool) -> Answer:
-        """A request. Raises CarrierError."""
-        headers = {"Authorization": f"Bearer {self.config.api_key}"}
-        ask = Ask(method, self._account + path, body=body, headers=headers, again=again)
-        answer = await self._rest.ask(ask)
-        if answer.status >= 300:
-            raise problem("jambonz", answer, "", text(answer.body, "msg", ""), HINTS)
-        return answer
-
-
-class JambonzControl:
-    """Implements `sip.medialine.CallControl` for one call."""
-
-    def __init__(self, jambonz: Jambonz, call: Announced, desk: Desk) -> None:
-        self._jambonz, self._call, self._desk = jambonz, call, desk
-
-    async def hangup(self, cause: HangupCause) -> None:
-        """End the call."""
-        await self._jambonz.give_up(self._call.call_id)
-
-    async def press(self, digits: str) -> None:
-        """Not asked: keys are pressed by sound."""
-
-    async def transfer(self, order: Transfer) -> None:
+    async def hand_over(self, call: Announced, order: Transfer, desk: Desk) -> bool:
         """Send the caller to other verbs, which dial: he leaves at once, come what may."""
-        timeout = str(round(order.timeout_s or RING_S))
-        url = self._desk.hook_url("transfer", to=order.target, timeout=timeout)
-        try:
-            if not await self._jambonz.change(self._call.call_id, {"call_hook": _webhook(url)}):
-                raise TransferError("the caller has hung up")
-        except CarrierError as error:
-            raise TransferError(str(error)) from error
+        return await self._update(call.call_id, {"call_hook": _webhook(forwarding(desk, order))})
+
+    async def _update(self, call: str, body: Mapping[str, Any]) -> bool:
+        return await self.change(Ask("PUT", f"{self._calls}/{quote(call, safe='')}", body=body, again=True))
 
 
 def dial(target: str, caller: str, timeout_s: int) -> dict[str, Any]:
     """Connect the call to somebody else."""
-    sip = target.lower().startswith(("sip:", "sips:"))
-    to = {"type": "sip", "sipUri": target} if sip else {"type": "phone", "number": target}
-    verb: dict[str, Any] = {"verb": "dial", "target": [to], "timeout": timeout_s, "answerOnBridge": True}
+    verb: dict[str, Any] = {
+        "verb": "dial",
+        "target": [_target(target)],
+        "timeout": timeout_s,
+        "answerOnBridge": True,
+    }
     return verb | ({"callerId": caller} if caller else {})
+
+
+def _target(target: str) -> dict[str, str]:
+    return {"type": "sip", "sipUri": target} if is_sip(target) else {"type": "phone", "number": target}
 
 
 def _webhook(url: str) -> dict[str, str]:

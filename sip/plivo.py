@@ -22,21 +22,11 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from xml.etree.ElementTree import Element, SubElement
 
 from dialog.types import Transfer
-from media.errors import TransferError
 from media.leg import HangupCause
-from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, document, own_number
-from sip.carrierrest import (
-    Answer,
-    Ask,
-    CarrierError,
-    RestClient,
-    RestConfig,
-    call_failed,
-    problem,
-    unless_over,
-)
+from sip.carrier import Announced, Desk, Refused, WebAnswer, WebRequest, document, is_sip, own_number
+from sip.carrierrest import Ask, RestConfig, basic
 from sip.endpoint import CallProgress, OutboundCall
-from sip.errors import CallFailed, RemoteProtocolError
+from sip.errors import RemoteProtocolError
 from sip.mediacore import (
     Audio,
     Capabilities,
@@ -55,10 +45,10 @@ from sip.mediacore import (
     read_json,
     text,
 )
+from sip.restcarrier import RestCarrier, forwarded, forwarding
 from sip.webpeer import same_secret
 
 CONTENT_TYPE = "audio/x-mulaw"
-RING_S = 30.0  # how long a transfer's target may ring where the order does not say
 OWN_QUERY = {"order", "to", "timeout"}  # parameters of our own in webhook addresses
 HINTS = {
     "401": "auth_id and auth_token do not belong together",
@@ -177,7 +167,7 @@ def stream(url: str, status_url: str) -> str:
 def dial(target: str, caller: str, timeout_s: int) -> str:
     """Connect the call to somebody else."""
     element = Element("Dial", {"timeout": str(timeout_s), **({"callerId": caller} if caller else {})})
-    SubElement(element, "User" if target.lower().startswith("sip:") else "Number").text = target
+    SubElement(element, "User" if is_sip(target) else "Number").text = target
     return document(element)
 
 
@@ -201,10 +191,11 @@ class PlivoConfig:
     rest: RestConfig = RestConfig()
 
 
-class Plivo(Carrier):
+class Plivo(RestCarrier):
     """One account."""
 
-    name = "plivo"
+    name, vendor = "plivo", "Plivo"
+    hints = HINTS
     hooks = ("answer", "hangup", "ring", "machine", "recording", "transfer", "stream")
     capabilities = Capabilities(
         clear=True,
@@ -223,8 +214,7 @@ class Plivo(Carrier):
         if not config.auth_token:
             raise ValueError("auth_token is needed: without it no webhook can be checked")
         self.config = config
-        auth = (config.auth_id, config.auth_token)
-        self._rest = self.client = RestClient("Plivo", config.rest, auth)
+        super().__init__(config.rest)
         self._account = f"{config.api_url.rstrip('/')}/Account/{quote(config.auth_id, safe='')}"
 
     def core(self) -> MediaStreamCore:
@@ -250,8 +240,8 @@ class Plivo(Carrier):
             case "answer":
                 return WebAnswer(self._answer(call, fields, query, desk))
             case "transfer":
-                timeout = int(query["timeout"]) if query.get("timeout", "").isdecimal() else round(RING_S)
-                return WebAnswer(dial(query.get("to", ""), self.config.caller, timeout))
+                target, timeout_s = forwarded(query)
+                return WebAnswer(dial(target.lstrip("+"), self.config.caller, timeout_s))
             case "ring" if order:
                 desk.progress(order, CallProgress.RINGING)
             case "hangup":
@@ -277,19 +267,25 @@ class Plivo(Carrier):
             return document(Element("Hangup", {"reason": "busy" if reason == "busy" else "rejected"}))
         return stream(desk.stream_url(announced), desk.hook_url("stream"))
 
-    def control(self, call: Announced, desk: Desk) -> "PlivoControl":
-        """Of one call."""
-        return PlivoControl(self, call, desk)
+    # Requests
+
+    def authorization(self) -> str:
+        """Of a request."""
+        return basic(self.config.auth_id, self.config.auth_token)
+
+    def refusal(self, body: Mapping[str, Any]) -> tuple[str, str]:
+        """What an error says."""
+        return "", text(body, "error", "")
 
     async def began(self, call: Announced, desk: Desk) -> None:
         """Have Plivo record, if it shall."""
         if self.config.record:
-            callback = {"callback_url": desk.hook_url("recording"), "callback_method": "POST"}
-            path = f"/Call/{quote(call.call_id, safe='')}/Record/"
-            await self.ask("POST", path, {"file_format": "wav", **callback}, again=False)
+            body = {"file_format": "wav", "callback_url": desk.hook_url("recording")}
+            url = f"{self._call(call.call_id)}Record/"
+            await self.ask(Ask("POST", url, body=body | {"callback_method": "POST"}))
 
-    async def place(self, order: str, call: OutboundCall, desk: Desk) -> str:
-        """Call somebody."""
+    async def order(self, order: str, call: OutboundCall, desk: Desk) -> str:
+        """Call somebody; the id is that of the request, until the call has begun."""
         body: dict[str, Any] = {
             "to": call.target.lstrip("+"),
             "from": own_number(call, self.config.caller).lstrip("+"),
@@ -301,59 +297,19 @@ class Plivo(Carrier):
         }
         if self.config.amd:
             body |= {"machine_detection": "true", "machine_detection_url": desk.hook_url("machine")}
-        try:
-            answer = await self.ask("POST", "/Call/", body, again=False)
-        except CarrierError as error:
-            raise call_failed(error) from error
-        request = answer.body.get("request_uuid")
-        if not isinstance(request, str):
-            raise CallFailed(500, "Plivo answered without a request_uuid")
-        return request
+        return await self.create(Ask("POST", f"{self._account}/Call/", body=body), "request_uuid")
 
-    async def give_up(self, call_id: str) -> None:
+    async def end(self, call_id: str) -> bool:
         """End a call, or the request for one that has not begun."""
-        call = quote(call_id, safe="")
-        try:
-            if not await self._delete(f"/Call/{call}/"):
-                await self._delete(f"/Request/{call}/")
-        except CarrierError as error:
-            self._rest.log_failure("hang-up", call_id, error)
+        request = f"{self._account}/Request/{quote(call_id, safe='')}/"
+        if await self.change(Ask("DELETE", self._call(call_id), again=True)):
+            return True
+        return await self.change(Ask("DELETE", request, again=True))
 
-    async def close(self) -> None:
-        """Close connections."""
-        await self._rest.close()
-
-    async def ask(self, method: str, path: str, body: Mapping[str, Any] | None, *, again: bool) -> Answer:
-        """A request. Raises CarrierError."""
-        answer = await self._rest.ask(Ask(method, self._account + path, body=body, again=again))
-        if answer.status >= 300:
-            raise problem("Plivo", answer, "", text(answer.body, "error", ""), HINTS)
-        return answer
-
-    async def _delete(self, path: str) -> bool:
-        return await unless_over(self.ask("DELETE", path, None, again=True))
-
-
-class PlivoControl:
-    """Implements `sip.medialine.CallControl` for one call."""
-
-    def __init__(self, plivo: Plivo, call: Announced, desk: Desk) -> None:
-        self._plivo, self._call, self._desk = plivo, call, desk
-
-    async def hangup(self, cause: HangupCause) -> None:
-        """End the call."""
-        await self._plivo.give_up(self._call.call_id)
-
-    async def press(self, digits: str) -> None:
-        """Not asked: the socket carries keys."""
-
-    async def transfer(self, order: Transfer) -> None:
+    async def hand_over(self, call: Announced, order: Transfer, desk: Desk) -> bool:
         """Send the caller to another document, which dials: he leaves at once, come what may."""
-        timeout = str(round(order.timeout_s or RING_S))
-        url = self._desk.hook_url("transfer", to=order.target.lstrip("+"), timeout=timeout)
-        path = f"/Call/{quote(self._call.call_id, safe='')}/"
-        body = {"legs": "aleg", "aleg_url": url, "aleg_method": "POST"}
-        try:
-            await self._plivo.ask("POST", path, body, again=True)
-        except CarrierError as error:
-            raise TransferError(str(error)) from error
+        body = {"legs": "aleg", "aleg_url": forwarding(desk, order), "aleg_method": "POST"}
+        return await self.change(Ask("POST", self._call(call.call_id), body=body, again=True))
+
+    def _call(self, call: str) -> str:
+        return f"{self._account}/Call/{quote(call, safe='')}/"

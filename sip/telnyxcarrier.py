@@ -17,18 +17,17 @@ from urllib.parse import quote
 from dialog.types import Transfer
 from media.errors import TransferError
 from media.leg import HangupCause
-from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, own_number
-from sip.carrierrest import Ask, CarrierError, RestClient, RestConfig, call_failed, problem, unless_over
+from sip.carrier import Announced, Desk, Refused, WebAnswer, WebRequest, own_number
+from sip.carrierrest import Ask, CarrierError, RestConfig
 from sip.ed25519 import verifier
 from sip.endpoint import CallProgress, OutboundCall
-from sip.errors import CallFailed
 from sip.mediacore import Capabilities, Encoding, Means, MediaStreamCore, strings, text
+from sip.restcarrier import RING_S, RestCarrier, sip_status
 from sip.telnyx import RATES, TelnyxCore
 from sip.webpeer import same_secret
 
 TOLERANCE_S = 300  # age of a signed webhook; Telnyx's own recommendation
 TOKEN_HEADER = "X-Telnyx-Streaming-Auth-Token"  # noqa: S105 - a header's name
-RING_S = 30.0  # how long a transfer's target may ring where the order does not say
 SEEN = 2000  # webhooks that are remembered: they come again until one answer arrives
 GONE = "90018"  # the call is over
 HINTS = {
@@ -78,10 +77,12 @@ class TelnyxConfig:
             raise ValueError(f"encoding must be one of {', '.join(RATES)}, not {self.encoding!r}")
 
 
-class Telnyx(Carrier):
+class Telnyx(RestCarrier):
     """One account."""
 
-    name = "telnyx"
+    name, vendor = "telnyx", "Telnyx"
+    hints = HINTS
+    gone = frozenset({"404", GONE})
     hooks = ("voice",)
     capabilities = Capabilities(
         clear=True,
@@ -101,7 +102,8 @@ class Telnyx(Carrier):
         self._key = verifier(config.public_key, "telnyx")
         self._encoding = Encoding(config.encoding, RATES[config.encoding])
         self._socket_token = secrets.token_urlsafe(24)  # Telnyx brings it back with each socket
-        self._rest = self.client = RestClient("Telnyx", config.rest)
+        super().__init__(config.rest)
+        self._calls = f"{config.api_url.rstrip('/')}/calls"
         self._seen: OrderedDict[str, None] = OrderedDict()
         self.targets: dict[str, asyncio.Future[str]] = {}  # "" once the target has answered, or why not
 
@@ -160,9 +162,8 @@ class Telnyx(Carrier):
             case "call.hangup":
                 if order:
                     cause = text(event, "hangup_cause", "")
-                    given = text(event, "sip_hangup_cause", "")
-                    status = int(given) if given.isdecimal() and 400 <= int(given) < 700 else 0
-                    desk.failed(order, status or FAILED.get(cause, 480), f"Telnyx says: {cause}")
+                    status = sip_status(text(event, "sip_hangup_cause", ""), FAILED.get(cause, 480))
+                    desk.failed(order, status, f"Telnyx says: {cause}")
                 desk.ended(call, HangupCause.NORMAL)
             case "call.machine.detection.ended":
                 desk.report(call, "amd", {"answered_by": text(event, "result", "unknown")})
@@ -190,16 +191,24 @@ class Telnyx(Carrier):
             "stream_auth_token": self._socket_token,
         }
 
-    def control(self, call: Announced, desk: Desk) -> "TelnyxControl":
-        """Of one call."""
-        return TelnyxControl(self, call)
+    # Requests
+
+    def authorization(self) -> str:
+        """Of a request."""
+        return f"Bearer {self.config.api_key}"
+
+    def refusal(self, body: Mapping[str, Any]) -> tuple[str, str]:
+        """What the first error says."""
+        errors = body.get("errors")
+        first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+        return text(first, "code", ""), text(first, "detail", "") or text(first, "title", "")
 
     async def began(self, call: Announced, desk: Desk) -> None:
         """Have Telnyx record, if it shall."""
         if self.config.record:
             await self.act(call.call_id, "record_start", {"format": "wav", "channels": "dual"})
 
-    async def place(self, order: str, call: OutboundCall, desk: Desk) -> str:
+    async def order(self, order: str, call: OutboundCall, desk: Desk) -> str:
         """Call somebody; the stream is begun once he has answered."""
         body: dict[str, Any] = {
             "connection_id": self.config.connection_id,
@@ -211,42 +220,45 @@ class Telnyx(Carrier):
         }
         if self.config.amd:
             body["answering_machine_detection"] = "detect"
-        try:
-            answer = await self._post("/calls", body, again=True)  # of one command_id, one call
-        except CarrierError as error:
-            raise call_failed(error) from error
-        data = answer.get("data")
-        if not isinstance(data, dict) or not isinstance(data.get("call_control_id"), str):
-            raise CallFailed(500, "Telnyx answered without a call_control_id")
-        return str(data["call_control_id"])
+        ask = Ask("POST", self._calls, body=body, again=True)  # of one command_id, one call
+        return await self.create(ask, "data", "call_control_id")
 
-    async def give_up(self, call_id: str) -> None:
+    async def end(self, call_id: str) -> bool:
         """End a call."""
-        try:
-            await self.act(call_id, "hangup", {})
-        except CarrierError as error:
-            self._rest.log_failure("hang-up", call_id, error)
+        return await self.act(call_id, "hangup", {})
 
-    async def close(self) -> None:
-        """Close connections."""
-        await self._rest.close()
+    async def press(self, call_id: str, digits: str) -> None:
+        """Press keys."""
+        await self.act(call_id, "send_dtmf", {"digits": digits})
+
+    async def hand_over(self, call: Announced, order: Transfer, desk: Desk) -> bool:
+        """Have the target called; the caller stays with the bot until it has answered."""
+        name = secrets.token_hex(8)
+        answered = self.targets[name] = asyncio.get_running_loop().create_future()
+        timeout_s = order.timeout_s or RING_S
+        body = {
+            "to": order.target,
+            "timeout_secs": min(600, max(5, round(timeout_s))),
+            "target_leg_client_state": b64encode(name.encode()).decode(),
+        }
+        try:
+            if not await self.act(call.call_id, "transfer", body):
+                return False
+            async with asyncio.timeout(timeout_s + 10):  # Telnyx says itself that nobody answers
+                failure = await answered
+        except TimeoutError:
+            raise TransferError("the target did not answer") from None
+        finally:
+            del self.targets[name]
+        if failure:
+            raise TransferError(f"the target did not answer: {failure}")
+        return True
 
     async def act(self, call: str, action: str, body: Mapping[str, Any]) -> bool:
         """Do something with a live call; False: it is over already. Raises CarrierError."""
         command = {**body, "command_id": secrets.token_hex(8)}  # so that a repetition does nothing
-        path = f"/calls/{quote(call, safe='')}/actions/{action}"
-        return await unless_over(self._post(path, command, again=True), {GONE})
-
-    async def _post(self, path: str, body: Mapping[str, Any], *, again: bool) -> Mapping[str, Any]:
-        headers = {"Authorization": f"Bearer {self.config.api_key}"}
-        ask = Ask("POST", self.config.api_url.rstrip("/") + path, body=body, headers=headers, again=again)
-        answer = await self._rest.ask(ask)
-        if answer.status < 300:
-            return answer.body
-        errors = answer.body.get("errors")
-        first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-        said = text(first, "detail", "") or text(first, "title", "")
-        raise problem("Telnyx", answer, text(first, "code", ""), said, HINTS)
+        url = f"{self._calls}/{quote(call, safe='')}/actions/{action}"
+        return await self.change(Ask("POST", url, body=command, again=True))
 
     def _is_new(self, event: str) -> bool:
         if event in self._seen:
@@ -255,45 +267,6 @@ class Telnyx(Carrier):
         if len(self._seen) > SEEN:
             self._seen.popitem(last=False)
         return True
-
-
-class TelnyxControl:
-    """Implements `sip.medialine.CallControl` for one call."""
-
-    def __init__(self, telnyx: Telnyx, call: Announced) -> None:
-        self._telnyx, self._call = telnyx, call
-
-    async def hangup(self, cause: HangupCause) -> None:
-        """End the call."""
-        await self._telnyx.give_up(self._call.call_id)
-
-    async def press(self, digits: str) -> None:
-        """Press keys."""
-        await self._telnyx.act(self._call.call_id, "send_dtmf", {"digits": digits})
-
-    async def transfer(self, order: Transfer) -> None:
-        """Have the target called; the caller stays with the bot until it has answered."""
-        telnyx, name = self._telnyx, secrets.token_hex(8)
-        answered = telnyx.targets[name] = asyncio.get_running_loop().create_future()
-        timeout_s = order.timeout_s or RING_S
-        body = {
-            "to": order.target,
-            "timeout_secs": min(600, max(5, round(timeout_s))),
-            "target_leg_client_state": b64encode(name.encode()).decode(),
-        }
-        try:
-            if not await telnyx.act(self._call.call_id, "transfer", body):
-                raise TransferError("the caller has hung up")
-            async with asyncio.timeout(timeout_s + 10):  # Telnyx says itself that nobody answers
-                failure = await answered
-        except CarrierError as error:
-            raise TransferError(str(error)) from error
-        except TimeoutError:
-            raise TransferError("the target did not answer") from None
-        finally:
-            del telnyx.targets[name]
-        if failure:
-            raise TransferError(f"the target did not answer: {failure}")
 
 
 def _progress_of(target: "asyncio.Future[str]", kind: str, cause: str) -> None:

@@ -13,20 +13,21 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+from urllib.parse import quote
 
 from dialog.types import Transfer
 from media.errors import TransferError
 from media.leg import HangupCause
 from sip import twilioweb
-from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, own_number
-from sip.carrierrest import CarrierError, RestClient, RestConfig
+from sip.carrier import Announced, Desk, Refused, WebAnswer, WebRequest, own_number
+from sip.carrierrest import Ask, RestConfig, basic
 from sip.endpoint import CallProgress, OutboundCall
-from sip.errors import CallFailed
-from sip.mediacore import Capabilities, Encoding, Means, MediaStreamCore
+from sip.mediacore import Capabilities, Encoding, Means, MediaStreamCore, text
+from sip.restcarrier import RING_S, RestCarrier, ring_s, sip_status
 from sip.twilio import CALLEE, CALLER, TwilioCore
-from sip.twiliorest import Account, TwilioRest, sip_status
+from sip.twilioerrors import ERRORS, GONE
 
-RING_S = 30.0  # how long a transfer's target may ring where the order does not say
 OWN_QUERY = {"order", "room"}  # parameters of our own in webhook addresses
 RECORDING = ("RecordingSid", "RecordingUrl", "RecordingDuration", "RecordingStatus", "ErrorCode")
 
@@ -87,11 +88,13 @@ class TwilioConfig:
     rest: RestConfig = RestConfig()
 
 
-class Twilio(Carrier):
+class Twilio(RestCarrier):
     """One account."""
 
-    name = "twilio"
-    vendor = "Twilio"
+    name, vendor = "twilio", "Twilio"
+    hints = {code: hint for code, (_, hint) in ERRORS.items()}
+    statuses = {code: status for code, (status, _) in ERRORS.items()}
+    gone = frozenset({"404"}) | GONE
     signature_header = "X-Twilio-Signature"
     api_path = "/2010-04-01"
     encoding, codec = Encoding("PCMU", 8000), ""
@@ -117,14 +120,11 @@ class Twilio(Carrier):
             raise ValueError("api_key and api_key_secret belong together")
         self.config = config
         self.announced = config.check_signatures
-        auth = (config.api_key or config.account_sid, config.api_key_secret or config.auth_token)
-        client = RestClient(self.vendor, config.rest, auth)
-        self.client = client
-        account = Account(config.account_sid, config.api_url.rstrip("/"), self.api_path)
-        self.rest = TwilioRest(client, account, self.vendor)
-        self.targets: dict[
-            str, asyncio.Future[str]
-        ] = {}  # room -> "" once the target has answered, or why not
+        super().__init__(config.rest)
+        account = quote(config.account_sid, safe="")
+        self._calls = f"{config.api_url.rstrip('/')}{self.api_path}/Accounts/{account}/Calls"
+        self.targets: dict[str, asyncio.Future[str]] = {}
+        """Room -> "" once the target has answered, or why not."""
 
     def core(self) -> MediaStreamCore:
         """Of a new stream."""
@@ -166,52 +166,6 @@ class Twilio(Carrier):
                 self._target(fields)
         return WebAnswer(twilioweb.nothing())
 
-    def control(self, call: Announced, desk: Desk) -> "TwilioControl":
-        """Of one call."""
-        return TwilioControl(self, call, desk)
-
-    async def began(self, call: Announced, desk: Desk) -> None:
-        """Have Twilio record, if it shall."""
-        if self.config.record and not call.order:  # outbound calls are ordered with it
-            await self.rest.record(call.call_id, desk.hook_url("recording"))
-
-    async def place(self, order: str, call: OutboundCall, desk: Desk) -> str:
-        """Call somebody."""
-        status = desk.hook_url("status", order=order)
-        fields = [
-            ("To", call.target),
-            ("From", own_number(call, self.config.caller)),
-            ("Url", desk.hook_url("voice", order=order)),
-            ("StatusCallback", status),
-            *(("StatusCallbackEvent", event) for event in ("initiated", "ringing", "answered", "completed")),
-            ("Timeout", str(min(600, max(1, round(call.ring_timeout_s))))),
-        ]
-        if self.config.record:
-            fields += [("Record", "true"), ("RecordingChannels", "dual")]
-            fields.append(("RecordingStatusCallback", desk.hook_url("recording")))
-        if self.config.amd is not Amd.OFF:
-            fields.append(("MachineDetection", "Enable"))
-        if self.config.amd is Amd.ASYNC:
-            fields += [("AsyncAmd", "true"), ("AsyncAmdStatusCallback", desk.hook_url("amd"))]
-        try:
-            return await self.rest.create(fields)
-        except CarrierError as error:
-            raise CallFailed(sip_status(error), str(error)) from error
-
-    async def give_up(self, call_id: str) -> None:
-        """End a call that was not answered."""
-        await self._end(call_id)
-
-    async def close(self) -> None:
-        """Close connections."""
-        await self.rest.close()
-
-    async def _end(self, call_id: str) -> None:
-        try:
-            await self.rest.hang_up(call_id)
-        except CarrierError as error:
-            self.rest.client.log_failure("hang-up", call_id, error)
-
     # Webhooks
 
     def _voice(self, fields: Mapping[str, str], query: Mapping[str, str], desk: Desk) -> str:
@@ -235,8 +189,7 @@ class Twilio(Carrier):
         if state not in FAILED:
             return
         if order:
-            given = fields.get("SipResponseCode", "")
-            status = int(given) if given.isdecimal() and 400 <= int(given) < 700 else FAILED[state]
+            status = sip_status(fields.get("SipResponseCode", ""), FAILED[state])
             desk.failed(order, status, f"{self.vendor} says: {state}")
         if fields.get("ErrorCode"):
             words = fields.get("ErrorMessage", "")
@@ -253,69 +206,100 @@ class Twilio(Carrier):
         elif state in FAILED:
             waiting.set_result(state)
 
+    # Requests
 
-class TwilioControl:
-    """Implements `sip.medialine.CallControl` for one call."""
+    def authorization(self) -> str:
+        """Of a request."""
+        config = self.config
+        return basic(config.api_key or config.account_sid, config.api_key_secret or config.auth_token)
 
-    def __init__(self, twilio: Twilio, call: Announced, desk: Desk) -> None:
-        self._twilio, self._call, self._desk = twilio, call, desk
+    def refusal(self, body: Mapping[str, Any]) -> tuple[str, str]:
+        """What an error says."""
+        return text(body, "code", ""), text(body, "message", "")
 
-    async def hangup(self, cause: HangupCause) -> None:
-        """End the call, whatever its TwiML would do next."""
-        await self._twilio.give_up(self._call.call_id)
+    async def began(self, call: Announced, desk: Desk) -> None:
+        """Have Twilio record, if it shall."""
+        if self.config.record and not call.order:  # outbound calls are ordered with it
+            form = [
+                ("RecordingChannels", "dual"),
+                ("RecordingStatusCallback", desk.hook_url("recording")),
+                ("RecordingStatusCallbackEvent", "completed absent"),
+            ]
+            url = f"{self._calls}/{quote(call.call_id, safe='')}/Recordings.json"
+            await self.ask(Ask("POST", url, form=form))
 
-    async def press(self, digits: str) -> None:
-        """Not asked: keys are pressed by sound (a `<Play digits>` would end the media stream)."""
+    async def order(self, order: str, call: OutboundCall, desk: Desk) -> str:
+        """Call somebody."""
+        form = [
+            ("To", call.target),
+            ("From", own_number(call, self.config.caller)),
+            ("Url", desk.hook_url("voice", order=order)),
+            ("StatusCallback", desk.hook_url("status", order=order)),
+            *(("StatusCallbackEvent", event) for event in ("initiated", "ringing", "answered", "completed")),
+            ("Timeout", _timeout(call.ring_timeout_s)),
+        ]
+        if self.config.record:
+            form += [("Record", "true"), ("RecordingChannels", "dual")]
+            form.append(("RecordingStatusCallback", desk.hook_url("recording")))
+        if self.config.amd is not Amd.OFF:
+            form.append(("MachineDetection", "Enable"))
+        if self.config.amd is Amd.ASYNC:
+            form += [("AsyncAmd", "true"), ("AsyncAmdStatusCallback", desk.hook_url("amd"))]
+        return await self._create(form)
 
-    async def transfer(self, order: Transfer) -> None:
-        """Hand the caller over."""
-        try:
-            if self._twilio.config.transfer is TransferBy.DIAL:
-                timeout_s = round(order.timeout_s or RING_S)
-                await self._redirect(twilioweb.dial(order.target, self._own_number, timeout_s))
-            else:
-                await self._by_conference(order)
-        except CarrierError as error:
-            raise TransferError(str(error)) from error
+    async def end(self, call_id: str) -> bool:
+        """End a call."""
+        return await self._update(call_id, "Status", "completed")
 
-    async def _by_conference(self, order: Transfer) -> None:
+    async def hand_over(self, call: Announced, order: Transfer, desk: Desk) -> bool:
+        """Give the call another document, or meet the target in a room."""
+        # A number of ours, which Twilio lets us show: the one that was called, or called from.
+        mine = call.caller if call.order else call.callee
+        mine = mine if mine.lstrip("+").isdecimal() else self.config.caller
+        if self.config.transfer is TransferBy.DIAL:
+            return await self._update(
+                call.call_id, "Twiml", twilioweb.dial(order.target, mine, ring_s(order))
+            )
+        return await self._by_conference(call.call_id, mine, order, desk)
+
+    async def _by_conference(self, call_id: str, mine: str, order: Transfer, desk: Desk) -> bool:
         """Call the target into a room; the caller follows when it has answered."""
-        twilio, room = self._twilio, f"voicegw-{secrets.token_hex(8)}"
+        room = f"voicegw-{secrets.token_hex(8)}"
         timeout_s = order.timeout_s or RING_S
-        answered = twilio.targets[room] = asyncio.get_running_loop().create_future()
+        answered = self.targets[room] = asyncio.get_running_loop().create_future()
         target, joined = "", False
         try:
-            target = await twilio.rest.create(
+            target = await self._create(
                 [
                     ("To", order.target),
-                    ("From", self._own_number),
+                    ("From", mine),
                     ("Twiml", twilioweb.conference(room, waits=False, say=order.summary)),
-                    ("StatusCallback", self._desk.hook_url("target", room=room)),
+                    ("StatusCallback", desk.hook_url("target", room=room)),
                     ("StatusCallbackEvent", "answered"),
                     ("StatusCallbackEvent", "completed"),
-                    ("Timeout", str(min(600, max(1, round(timeout_s))))),
+                    ("Timeout", _timeout(timeout_s)),
                 ]
             )
             async with asyncio.timeout(timeout_s + 10):  # Twilio says itself that nobody answers
                 failure = await answered
             if failure:
                 raise TransferError(f"the target did not answer: {failure}")
-            await self._redirect(twilioweb.conference(room, waits=True))
-            joined = True
+            joined = await self._update(call_id, "Twiml", twilioweb.conference(room, waits=True))
+            return joined
         except TimeoutError:
             raise TransferError("the target did not answer") from None
         finally:
-            del twilio.targets[room]
+            del self.targets[room]
             if target and not joined:
-                await twilio.give_up(target)
+                await self.give_up(target)
 
-    async def _redirect(self, document: str) -> None:
-        if not await self._twilio.rest.update(self._call.call_id, [("Twiml", document)]):
-            raise TransferError("the caller has hung up")
+    async def _create(self, form: list[tuple[str, str]]) -> str:
+        return await self.create(Ask("POST", f"{self._calls}.json", form=form), "sid")
 
-    @property
-    def _own_number(self) -> str:
-        """A number of ours, which Twilio lets us show: the one that was called, or called from."""
-        call = self._call
-        mine = call.caller if call.order else call.callee
-        return mine if mine.lstrip("+").isdecimal() else self._twilio.config.caller
+    async def _update(self, call: str, name: str, value: str) -> bool:
+        url = f"{self._calls}/{quote(call, safe='')}.json"
+        return await self.change(Ask("POST", url, form=[(name, value)], again=True))
+
+
+def _timeout(seconds: float) -> str:
+    return str(min(600, max(1, round(seconds))))

@@ -16,21 +16,11 @@ from typing import Any
 from urllib.parse import quote
 
 from dialog.types import Transfer
-from media.errors import TransferError
 from media.leg import HangupCause
-from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, own_number
-from sip.carrierrest import (
-    Answer,
-    Ask,
-    CarrierError,
-    RestClient,
-    RestConfig,
-    call_failed,
-    problem,
-    unless_over,
-)
+from sip.carrier import Announced, Desk, Refused, WebAnswer, WebRequest, is_sip, own_number
+from sip.carrierrest import Ask, RestConfig
 from sip.endpoint import CallProgress, OutboundCall
-from sip.errors import CallFailed, RemoteProtocolError
+from sip.errors import RemoteProtocolError
 from sip.jwt import BadJwt, claims, signer
 from sip.mediacore import (
     Audio,
@@ -49,11 +39,11 @@ from sip.mediacore import (
     strings,
     text,
 )
+from sip.restcarrier import RestCarrier, ring_s
 from sip.webpeer import same_secret
 
 CALL, CALLER, CALLEE = "voicegw_call", "voicegw_from", "voicegw_to"  # headers that our own NCCO passes on
 RATES = (8000, 16000, 24000)
-RING_S = 30.0  # how long a transfer's target may ring where the order does not say
 TOLERANCE_S = 300  # age of a signed webhook
 TOKEN_S = 300  # life of the tokens in our requests
 OWN_QUERY = {"order"}
@@ -150,10 +140,11 @@ class VonageConfig:
             raise ValueError(f"rate must be one of {', '.join(map(str, RATES))}, not {self.rate}")
 
 
-class Vonage(Carrier):
+class Vonage(RestCarrier):
     """One application."""
 
-    name = "vonage"
+    name, vendor = "vonage", "Vonage"
+    hints = HINTS
     hooks = ("answer", "event", "recording")
     capabilities = Capabilities(
         clear=True,
@@ -173,7 +164,8 @@ class Vonage(Carrier):
             raise ValueError("signature_secret is needed: without it no webhook can be checked")
         self.config = config
         self._sign = signer(config.private_key, "vonage")
-        self._rest = self.client = RestClient("Vonage", config.rest)
+        super().__init__(config.rest)
+        self._calls = f"{config.api_url.rstrip('/')}/v1/calls"
 
     def core(self) -> MediaStreamCore:
         """Of a new stream."""
@@ -254,11 +246,20 @@ class Vonage(Carrier):
                     desk.failed(order, FAILED[state], f"Vonage says: {words}")
                 desk.ended(call, HangupCause.NORMAL)
 
-    def control(self, call: Announced, desk: Desk) -> "VonageControl":
-        """Of one call."""
-        return VonageControl(self, call)
+    # Requests
 
-    async def place(self, order: str, call: OutboundCall, desk: Desk) -> str:
+    def authorization(self) -> str:
+        """Of a request: a token that it alone brings."""
+        now = int(self.now())
+        said = {"application_id": self.config.application_id, "iat": now, "exp": now + TOKEN_S}
+        return f"Bearer {self._sign(said | {'jti': secrets.token_hex(16)})}"
+
+    def refusal(self, body: Mapping[str, Any]) -> tuple[str, str]:
+        """What an error says."""
+        names = ("detail", "title", "error_title")
+        return "", next((text(body, name) for name in names if text(body, name, "")), "")
+
+    async def order(self, order: str, call: OutboundCall, desk: Desk) -> str:
         """Call somebody."""
         body: dict[str, Any] = {
             "to": [{"type": "phone", "number": call.target.lstrip("+")}],
@@ -270,75 +271,33 @@ class Vonage(Carrier):
         }
         if self.config.amd:
             body["machine_detection"] = "continue"
-        try:
-            answer = await self.ask("POST", "", body, again=False)
-        except CarrierError as error:
-            raise call_failed(error) from error
-        uuid = answer.body.get("uuid")
-        if not isinstance(uuid, str):
-            raise CallFailed(500, "Vonage answered without a uuid")
-        return uuid
+        return await self.create(Ask("POST", self._calls, body=body), "uuid")
 
-    async def give_up(self, call_id: str) -> None:
+    async def end(self, call_id: str) -> bool:
         """End a call."""
-        try:
-            await self.change(call_id, {"action": "hangup"})
-        except CarrierError as error:
-            self._rest.log_failure("hang-up", call_id, error)
+        return await self._update(call_id, {"action": "hangup"})
 
-    async def close(self) -> None:
-        """Close connections."""
-        await self._rest.close()
-
-    async def change(self, call: str, body: Mapping[str, Any]) -> bool:
-        """Do something with a live call; False: it is over already. Raises CarrierError."""
-        return await unless_over(self.ask("PUT", f"/{quote(call, safe='')}", body, again=True))
-
-    async def ask(self, method: str, path: str, body: Mapping[str, Any], *, again: bool) -> Answer:
-        """A request. Raises CarrierError."""
-        now = int(self.now())
-        said = {"application_id": self.config.application_id, "iat": now, "exp": now + TOKEN_S}
-        headers = {"Authorization": f"Bearer {self._sign(said | {'jti': secrets.token_hex(16)})}"}
-        url = f"{self.config.api_url.rstrip('/')}/v1/calls{path}"
-        answer = await self._rest.ask(Ask(method, url, body=body, headers=headers, again=again))
-        if answer.status >= 300:
-            words = text(answer.body, "detail", "") or text(answer.body, "title", "")
-            raise problem("Vonage", answer, "", words or text(answer.body, "error_title", ""), HINTS)
-        return answer
-
-
-class VonageControl:
-    """Implements `sip.medialine.CallControl` for one call."""
-
-    def __init__(self, vonage: Vonage, call: Announced) -> None:
-        self._vonage, self._call = vonage, call
-
-    async def hangup(self, cause: HangupCause) -> None:
-        """End the call."""
-        await self._vonage.give_up(self._call.call_id)
-
-    async def press(self, digits: str) -> None:
+    async def press(self, call_id: str, digits: str) -> None:
         """Press keys."""
-        path = f"/{quote(self._call.call_id, safe='')}/dtmf"
-        await self._vonage.ask("PUT", path, {"digits": digits}, again=False)
+        await self.ask(Ask("PUT", f"{self._call(call_id)}/dtmf", body={"digits": digits}))
 
-    async def transfer(self, order: Transfer) -> None:
+    async def hand_over(self, call: Announced, order: Transfer, desk: Desk) -> bool:
         """Give the call another NCCO, which dials: the caller leaves at once, come what may."""
         target = order.target
-        if target.lower().startswith(("sip:", "sips:")):
+        endpoint = {"type": "phone", "number": target.lstrip("+")}
+        if is_sip(target):
             endpoint = {"type": "sip", "uri": target}
-        else:
-            endpoint = {"type": "phone", "number": target.lstrip("+")}
-        dial: dict[str, Any] = {"action": "connect", "endpoint": [endpoint]}
-        dial["timeout"] = str(round(order.timeout_s or RING_S))
-        if self._vonage.config.caller:
-            dial["from"] = self._vonage.config.caller.lstrip("+")
+        dial: dict[str, Any] = {"action": "connect", "endpoint": [endpoint], "timeout": str(ring_s(order))}
+        if self.config.caller:
+            dial["from"] = self.config.caller.lstrip("+")
         body = {"action": "transfer", "destination": {"type": "ncco", "ncco": [dial]}}
-        try:
-            if not await self._vonage.change(self._call.call_id, body):
-                raise TransferError("the caller has hung up")
-        except CarrierError as error:
-            raise TransferError(str(error)) from error
+        return await self._update(call.call_id, body)
+
+    def _call(self, call: str) -> str:
+        return f"{self._calls}/{quote(call, safe='')}"
+
+    async def _update(self, call: str, body: Mapping[str, Any]) -> bool:
+        return await self.change(Ask("PUT", self._call(call), body=body, again=True))
 
 
 def _ncco(actions: list[dict[str, Any]]) -> WebAnswer:

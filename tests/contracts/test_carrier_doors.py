@@ -7,6 +7,8 @@ import pytest
 from aiohttp import ClientWebSocketResponse, WSServerHandshakeError
 
 from media.leg import HangupCause
+from sip.endpoint import OutboundCall
+from sip.errors import CallFailed
 from sip.medialine import StreamConfig
 from tests.contracts.carriers import CASES
 from tests.contracts.doors import Door, door
@@ -17,6 +19,12 @@ every_carrier = pytest.mark.parametrize(
 )
 every_announced = pytest.mark.parametrize(
     "case", [case() for case in CASES if case.web and case.announced], ids=lambda case: case.name
+)
+
+every_outbound = pytest.mark.parametrize(
+    "case",
+    [case() for case in CASES if case.web and case().carrier("").capabilities.outbound],
+    ids=lambda case: case.name,
 )
 
 
@@ -214,3 +222,31 @@ def test_a_socket_in_the_wrong_manner_is_an_error_of_http(case: CarrierCase) -> 
             assert 400 <= answer.status < 500
 
     visit(case, scenario)
+
+
+@every_outbound
+@pytest.mark.parametrize("status, said", [(404, 500), (405, 500), (400, 500), (403, 403)])
+def test_a_call_whose_request_is_refused_says_nothing_of_the_number(
+    case: CarrierCase, status: int, said: int
+) -> None:
+    """404 is an address of the interface that is not there, not a number that nobody has."""
+
+    async def scenario(d: Door) -> None:
+        d.rest.answer = lambda _: (status, {})
+        with pytest.raises(CallFailed, match=f"answered {status}") as error:
+            await d.mount.desk.place(OutboundCall("+4915"))
+        assert error.value.status == said and len(d.rest.asked) == 1
+
+    visit(case, scenario)
+
+
+@every_outbound
+def test_giving_up_a_call_that_is_over_is_no_complaint(
+    case: CarrierCase, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(d: Door) -> None:
+        d.rest.answer = lambda _: (404, {})
+        await d.carrier.give_up("call-1")
+
+    visit(case, scenario)
+    assert not caplog.records

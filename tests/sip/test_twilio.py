@@ -17,13 +17,13 @@ from media.errors import TransferError
 from media.leg import HangupCause
 from sip import twilioweb
 from sip.carrier import Refused, WebRequest
-from sip.carrierrest import CarrierError, RestClient, RestConfig
+from sip.carrierrest import Ask, RestConfig
 from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed
 from sip.twiliocarrier import Amd, TransferBy, Twilio, TwilioConfig
-from sip.twiliorest import ERRORS, Account, TwilioRest
+from sip.twilioerrors import ERRORS
 from tests.contracts.carriers import Twilio as Case
-from tests.contracts.doors import PUBLIC, Asked, Door, Taken, door
+from tests.contracts.doors import PUBLIC, Door, Taken, door
 
 TOKEN = "12345"
 VOICE = {
@@ -166,54 +166,61 @@ def test_documents_are_those_that_twilios_library_writes() -> None:
 # REST: what goes wrong
 
 
-def rest(
-    answers: list[tuple[int, Any]], scenario: Callable[[TwilioRest, list[Asked]], Awaitable[None]]
-) -> None:
+def rest(answers: list[tuple[int, Any]], scenario: Callable[[Twilio, Door], Awaitable[None]]) -> None:
     async def scene() -> None:
-        async with door(Case().carrier) as d:
+        def make(url: str) -> Twilio:
+            return Twilio(TwilioConfig("AC1", "t", api_url=url, rest=RestConfig(0.5, 3)))
+
+        async with door(make) as d:
             waiting = iter(answers)
             d.rest.answer = lambda _: next(waiting)
-            client = RestClient("Twilio", RestConfig(0.5, 3), ("AC1", "t"))
-            await scenario(TwilioRest(client, Account("AC1", d.rest.url)), d.rest.asked)
-            await client.close()
+            assert isinstance(d.carrier, Twilio)
+            await scenario(d.carrier, d)
 
     asyncio.run(scene())
 
 
+async def order(twilio: Twilio, d: Door) -> str:
+    return await twilio.place("order", OutboundCall("+1"), d.mount.desk)
+
+
 @pytest.mark.parametrize("code", ERRORS)
 def test_each_known_error_says_what_to_do(code: str) -> None:
-    async def scenario(twilio: TwilioRest, asked: list[Asked]) -> None:
-        with pytest.raises(CarrierError) as error:
-            await twilio.create([("To", "+1")])
-        assert f"Twilio error {code}: as they say: {ERRORS[code][1]}" == str(error.value)
+    async def scenario(twilio: Twilio, d: Door) -> None:
+        with pytest.raises(CallFailed) as error:
+            await order(twilio, d)
+        status, hint = ERRORS[code]
+        assert error.value.status == status
+        assert error.value.reason == f"Twilio error {code}: as they say: {hint}"
 
     rest([(400, {"code": int(code), "message": "as they say"})], scenario)
 
 
 @pytest.mark.parametrize("status, code", [(404, 20404), (400, 21220), (404, None)])
 def test_hanging_up_on_who_is_gone_is_fine(status: int, code: int | None) -> None:
-    async def scenario(twilio: TwilioRest, asked: list[Asked]) -> None:
-        await twilio.hang_up("CA1")
-        assert (asked[0].method, asked[0].path) == ("POST", "/2010-04-01/Accounts/AC1/Calls/CA1.json")
-        assert asked[0].pairs == [("Status", "completed")]
-        assert asked[0].headers["Authorization"] == "Basic QUMxOnQ="
+    async def scenario(twilio: Twilio, d: Door) -> None:
+        assert not await twilio.end("CA1")
+        (asked,) = d.rest.asked
+        assert (asked.method, asked.path) == ("POST", "/2010-04-01/Accounts/AC1/Calls/CA1.json")
+        assert asked.pairs == [("Status", "completed")]
+        assert asked.headers["Authorization"] == "Basic QUMxOnQ="
 
     rest([(status, {"code": code, "message": "gone"})], scenario)
 
 
 def test_a_hang_up_is_repeated_a_new_call_is_not_unless_twilio_did_nothing() -> None:
-    async def hang_up(twilio: TwilioRest, asked: list[Asked]) -> None:
-        await twilio.hang_up("CA1")
-        assert len(asked) == 3 and twilio.client.stats.retries == 2
+    async def hang_up(twilio: Twilio, d: Door) -> None:
+        assert await twilio.end("CA1")
+        assert len(d.rest.asked) == 3 and twilio.client.stats.retries == 2
 
-    async def create(twilio: TwilioRest, asked: list[Asked]) -> None:
-        with pytest.raises(CarrierError, match="500"):
-            await twilio.create([("To", "+1")])
-        assert len(asked) == 1, "it may have called"
+    async def create(twilio: Twilio, d: Door) -> None:
+        with pytest.raises(CallFailed, match="500"):
+            await order(twilio, d)
+        assert len(d.rest.asked) == 1, "it may have called"
 
-    async def busy(twilio: TwilioRest, asked: list[Asked]) -> None:
-        assert await twilio.create([("To", "+1")]) == "CA2"
-        assert len(asked) == 2
+    async def busy(twilio: Twilio, d: Door) -> None:
+        assert await order(twilio, d) == "CA2"
+        assert len(d.rest.asked) == 2
 
     rest([(0, {}), (502, {}), (200, {})], hang_up)
     rest([(500, {}), (201, {"sid": "CA2"})], create)
@@ -221,9 +228,9 @@ def test_a_hang_up_is_repeated_a_new_call_is_not_unless_twilio_did_nothing() -> 
 
 
 def test_an_answer_without_sense_is_said() -> None:
-    async def scenario(twilio: TwilioRest, asked: list[Asked]) -> None:
-        with pytest.raises(CarrierError, match="without the call's sid"):
-            await twilio.create([("To", "+1")])
+    async def scenario(twilio: Twilio, d: Door) -> None:
+        with pytest.raises(CallFailed, match="Twilio answered 201 without sid"):
+            await order(twilio, d)
 
     rest([(201, [1, 2])], scenario)
 
@@ -398,14 +405,14 @@ def test_word_of_a_call_may_come_before_the_answer_to_our_request() -> None:
         release = asyncio.Event()
         twilio = d.carrier
         assert isinstance(twilio, Twilio)
-        create = twilio.rest.create
+        create = twilio.create
 
-        async def late(fields: list[tuple[str, str]]) -> str:
-            sid = await create(fields)
+        async def late(ask: Ask, *where: str) -> str:
+            sid = await create(ask, *where)
             await release.wait()
             return sid
 
-        twilio.rest.create = late  # type: ignore[method-assign]
+        twilio.create = late  # type: ignore[method-assign]
         task, progress = await place(d)
         fields = created(d)
         await hook(d, fields["StatusCallback"], CallSid="call-1", CallStatus="ringing")
