@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 REFRESH = (0.80, 0.90)  # of the lifetime; spread, so that a fleet does not register at once
 FIRST_RETRY_S = 2.0
 LONGEST_RETRY_S = 120.0
+DOUBLINGS = 10  # reach the longest retry from either start; without a bound the power outgrows a float
 FIRST_LOSS_S = 0.25  # doubled each time the connection ends before the refresh
 LOOK_UP_S = 300.0  # how often the address of a trunk without registration is looked up
 LONGEST_EXPIRES_S = 86_400
@@ -82,11 +83,11 @@ class Registration:
                 failures = 0
             except (OSError, RegistrationFailed, RemoteProtocolError) as e:
                 failures += 1
-                wait = min(FIRST_RETRY_S * 2 ** (failures - 1), LONGEST_RETRY_S) * random.uniform(0.5, 1.5)
+                wait = _backed_off(FIRST_RETRY_S, failures - 1)
                 self._failed(str(e), wait)
             if await self._wait(wait):
                 losses += 1  # a registrar that closes after each request must not be asked for ever
-                await asyncio.sleep(min(FIRST_LOSS_S * 2**losses, LONGEST_RETRY_S) * random.uniform(0.5, 1.5))
+                await asyncio.sleep(_backed_off(FIRST_LOSS_S, losses))
             else:
                 losses = 0
 
@@ -222,6 +223,11 @@ class Registration:
             "sip registration failed",
             extra={"trunk": self.name, "error": error, "retry_ms": round(wait * 1000)},
         )
+
+
+def _backed_off(first_s: float, times: int) -> float:
+    """`first_s`, doubled so many times but no longer than the longest, spread so that nobody keeps step."""
+    return min(first_s * 2 ** min(times, DOUBLINGS), LONGEST_RETRY_S) * random.uniform(0.5, 1.5)
 
 
 def _seconds(text: str | None, default: int) -> int:

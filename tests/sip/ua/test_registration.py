@@ -16,7 +16,9 @@ TRUNK = Trunk("carrier", f"{HOST}:5070", "user", "secret", expires_s=600)
 CHALLENGE = (("WWW-Authenticate", 'Digest realm="r", nonce="n", qop="auth"'),)
 
 
-def scenario(test: Callable[[UserAgent, Peer], Awaitable[None]], trunk: Trunk = TRUNK) -> None:
+def scenario(
+    test: Callable[[UserAgent, Peer], Awaitable[None]], trunk: Trunk = TRUNK, hours: float = 2
+) -> None:
     async def body() -> None:
         wire = Wire()
         agent, peer = user_agent(wire, trunks=(trunk,), keepalive_s=0.0), Peer(wire)
@@ -24,7 +26,7 @@ def scenario(test: Callable[[UserAgent, Peer], Awaitable[None]], trunk: Trunk = 
         await test(agent, peer)
         await agent.close()
 
-    run(body)
+    run(body, hours)
 
 
 def now() -> float:
@@ -104,6 +106,17 @@ def test_failures_are_tried_again_later_and_later() -> None:
         assert status(agent) is RegistrationStatus.REGISTERED
 
     scenario(test)
+
+
+def test_a_registrar_that_was_away_for_days_is_found_again() -> None:
+    async def test(agent: UserAgent, peer: Peer) -> None:
+        for _ in range(1200):
+            peer.answer(await peer.receive("REGISTER", within=200), 503)
+        grant(peer, await peer.receive("REGISTER", within=200), 600)
+        await asyncio.sleep(0.1)
+        assert status(agent) is RegistrationStatus.REGISTERED
+
+    scenario(test, hours=60)
 
 
 def test_a_wrong_password_is_a_failure_that_says_so() -> None:

@@ -264,11 +264,11 @@ class Peer:
         self._number = 100
 
 
-def run(test: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """A whole test on the virtual clock, two hours at most."""
+def run(test: Callable[[], Coroutine[Any, Any, T]], hours: float = 2) -> T:
+    """A whole test on the virtual clock, so many hours of it at most."""
 
     async def bounded() -> T:
-        async with asyncio.timeout(7200):
+        async with asyncio.timeout(3600 * hours):
             return await test()
 
     return run_virtual(bounded())
