@@ -62,16 +62,20 @@ class Challenge:
 
     def hash(self, text: str) -> str:
         """H() of RFC 7616, 3.3."""
-        return hashlib.new(ALGORITHMS[self._base], text.encode(), usedforsecurity=False).hexdigest()
+        data = text.encode("utf-8", "surrogateescape")  # realm and nonce: whatever bytes the server wrote
+        return hashlib.new(ALGORITHMS[self._base], data, usedforsecurity=False).hexdigest()
 
 
 def challenges(response: Response) -> list[Challenge]:
     """What a 401 or 407 asks for and we can answer, one of each realm: the first, which the server prefers
-    (RFC 8760, 2.4)."""
+    (RFC 8760, 2.4). One that cannot be read is left out: the refusal stands."""
     found: dict[str, Challenge] = {}
     name = "proxy-authenticate" if response.status == 407 else "www-authenticate"
     for value in response.headers.all(name):
-        challenge = Challenge.parse(value, response.status == 407)
+        try:
+            challenge = Challenge.parse(value, response.status == 407)
+        except RemoteProtocolError:
+            continue
         if challenge is not None and challenge.answerable:
             found.setdefault(challenge.realm, challenge)
     return list(found.values())

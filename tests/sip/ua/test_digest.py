@@ -1,5 +1,7 @@
 """Digest against the published vectors."""
 
+import hashlib
+
 import pytest
 
 from sip.errors import RemoteProtocolError
@@ -76,9 +78,8 @@ def test_without_qop_the_old_form_of_rfc_2069_is_used() -> None:
     challenge = Challenge.parse('Digest realm="r", nonce="n"')
     assert challenge is not None
     answer = fields(Credentials("u", "p").answer(challenge, "REGISTER", "sip:r", "c"))
-    # H(H(u:r:p):n:H(REGISTER:sip:r)), by md5sum
-    import hashlib
 
+    # H(H(u:r:p):n:H(REGISTER:sip:r)), by md5sum
     def h(text: str) -> str:
         return hashlib.md5(text.encode()).hexdigest()
 
@@ -117,6 +118,22 @@ def test_of_several_challenges_the_first_known_one_of_each_realm_counts() -> Non
 def test_a_challenge_without_its_parts_is_refused(value: str) -> None:
     with pytest.raises(RemoteProtocolError):
         Challenge.parse(value)
+
+
+def test_a_challenge_that_cannot_be_read_is_left_out() -> None:
+    good = 'Digest realm="r", nonce="n"'
+    headers = Headers([("WWW-Authenticate", 'Digest realm="r"'), ("WWW-Authenticate", good)])
+    assert [c.nonce for c in challenges(Response(headers, b"", 401))] == ["n"]
+
+
+def test_a_realm_in_another_encoding_is_answered_byte_by_byte() -> None:
+    realm = b"B\xfcro".decode("utf-8", "surrogateescape")  # Latin-1, as the wire brings it
+    challenge = Challenge.parse(f'Digest realm="{realm}", nonce="n"')
+    assert challenge is not None
+    answer = fields(Credentials("u", "p").answer(challenge, "REGISTER", "sip:r", "c"))
+    ha1 = hashlib.md5(b"u:B\xfcro:p").hexdigest()
+    ha2 = hashlib.md5(b"REGISTER:sip:r").hexdigest()
+    assert answer["response"] == hashlib.md5(f"{ha1}:n:{ha2}".encode()).hexdigest()
 
 
 def test_the_password_is_not_in_the_repr() -> None:
