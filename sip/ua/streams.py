@@ -90,10 +90,7 @@ class Streams:
         """On the flow's connection, or another one to that peer, or a new one. Never raises."""
         connection = self._connections.get(flow.connection) or self._to(flow)
         if connection is not None:
-            if connection.write(data):
-                self.counters.sent += 1
-            else:
-                self.door.failed(flow, "the peer does not read")
+            self._write(connection, data, flow)
             return
         way = _way(flow)
         queue = self._opening.get(way)
@@ -115,6 +112,12 @@ class Streams:
         way = _way(flow)
         return next((c for c in self._connections.values() if _way(c.flow) == way), None)
 
+    def _write(self, connection: "Connection", data: bytes, flow: Flow) -> None:
+        if connection.write(data):
+            self.counters.sent += 1
+        else:
+            self.door.failed(flow, "the connection is closed, or the peer does not read")
+
     async def _connect(self, flow: Flow, way: Way) -> None:
         loop = asyncio.get_running_loop()
         context = self._tls.client if self._tls is not None and flow.transport == "TLS" else None
@@ -122,7 +125,7 @@ class Streams:
             if flow.transport == "TLS" and context is None:
                 raise OSError("TLS is not set up")
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await loop.create_connection(
+                _, connection = await loop.create_connection(
                     lambda: Connection(self, flow.transport, way[3], outgoing=True),
                     flow.host,
                     flow.port,
@@ -134,8 +137,9 @@ class Streams:
             self._opening.pop(way, None)
             self.door.failed(flow, str(e) or type(e).__name__)
             return
+        # On this one whatever becomes of it: another look for a way would only lead back here.
         for data in self._opening.pop(way, ()):
-            self.send(data, flow)
+            self._write(connection, data, flow)
 
     # For the protocols below
 

@@ -206,6 +206,26 @@ def test_too_many_connections_are_closed(run: Callable[[Callable[[], Awaitable[N
     run(test)
 
 
+def test_a_call_beyond_the_connections_that_may_be_fails_after_one_try(
+    run: Callable[[Callable[[], Awaitable[None]]], None],
+) -> None:
+    async def test() -> None:
+        alice, bob = agent_on(max_connections=1), agent_on()
+        await alice.start(Callee())
+        await bob.start(Callee())
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(alice))
+        writer.write(options("TCP"))
+        await message(reader)
+        with pytest.raises(CallFailed, match="connection is closed"):
+            await alice.place(OutboundCall(f"{bob.uri};transport=tcp"))
+        assert alice.counters.unsendable == 1
+        writer.close()
+        await alice.close()
+        await bob.close()
+
+    run(test)
+
+
 def test_a_taken_port_is_an_error_that_names_it(run: Callable[[Callable[[], Awaitable[None]]], None]) -> None:
     async def test() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
