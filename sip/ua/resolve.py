@@ -70,6 +70,7 @@ class Resolver:
         transport = transport_of(uri, default or "UDP")
         host = uri.host.strip("[]")
         if _is_address(host):
+            host = str(ip_address(host))  # as the system writes it: peers are compared by it
             return [_flow(transport, host, uri.port, host)]
         found: list[Flow] = []
         if self._config.srv and not uri.port and "." in host:
@@ -169,8 +170,8 @@ class Resolver:
         family = self._families[0] if len(self._families) == 1 else 0
         try:
             found = await loop.getaddrinfo(host, None, family=family, type=socket.SOCK_DGRAM)
-        except socket.gaierror as e:
-            raise OSError(f"{host} has no address: {e.strerror}") from e
+        except (socket.gaierror, UnicodeError) as e:  # the latter for what is no name, such as a..b
+            raise OSError(f"{host} has no address: {e}") from e
         return list(dict.fromkeys(str(e[4][0]) for e in found if e[0] in self._families))
 
     async def _query(self, name: str, kind: str) -> list[object]:

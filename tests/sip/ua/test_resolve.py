@@ -80,6 +80,7 @@ Run = Callable[[Callable[[], Awaitable[None]]], None]
         ("sip:nothing.example", ["UDP:192.0.2.5:5060"]),
         ("sip:192.0.2.9", ["UDP:192.0.2.9:5060"]),
         ("sips:[2001:db8::9]", ["TLS:2001:db8::9:5061"]),
+        ("sip:[2001:DB8:0:0::9]", ["UDP:2001:db8::9:5060"]),
     ],
 )
 def test_the_servers_of_an_address(run: Run, uri: str, flows: list[str]) -> None:
@@ -96,6 +97,15 @@ def test_the_servers_of_an_address(run: Run, uri: str, flows: list[str]) -> None
             assert (sorted(found_flows) if "plain" in uri else found_flows) == flows
             for way in ways:  # whom the certificate has to be for: the domain, whatever SRV says
                 assert way.name == (SipUri.parse(uri).host.strip("[]") if way.transport == "TLS" else "")
+
+    run(test)
+
+
+def test_what_is_no_name_has_no_address(run: Run) -> None:
+    async def test() -> None:
+        found = Resolver(DnsConfig(srv=False), BOTH[:1], ("udp",), Clock())
+        with pytest.raises(OSError, match="has no address"):
+            await found.ways(SipUri.parse("sip:a..b"))
 
     run(test)
 
