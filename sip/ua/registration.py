@@ -227,7 +227,7 @@ class Registration:
 
 def _backed_off(first_s: float, times: int) -> float:
     """`first_s`, doubled so many times but no longer than the longest, spread so that nobody keeps step."""
-    return min(first_s * 2 ** min(times, DOUBLINGS), LONGEST_RETRY_S) * random.uniform(0.5, 1.5)
+    return min(first_s * (1 << min(times, DOUBLINGS)), LONGEST_RETRY_S) * random.uniform(0.5, 1.5)
 
 
 def _seconds(text: str | None, default: int) -> int:
