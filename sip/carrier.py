@@ -107,6 +107,12 @@ def check_basic(request: WebRequest, user: str, password: str) -> None:
         raise Refused("wrong user or password" if given else "no password", 401)
 
 
+def check_age(request: WebRequest, stamp: str, limit_s: float) -> None:
+    """Raise Refused unless `stamp`, seconds since 1970 as the signer wrote them, is about now."""
+    if not (stamp.isdecimal() and len(stamp) < 20) or abs(request.at - int(stamp)) > limit_s:
+        raise Refused("signed too long ago, or not at all")
+
+
 def is_sip(target: str) -> bool:
     """Whether a call goes to a SIP address, not to a number."""
     return target.lower().startswith(("sip:", "sips:"))

@@ -148,7 +148,8 @@ def signature(token: str, request: WebRequest, nonce: str) -> str:
         base += f"?{query}.{fields}" if query else f"?{fields}"
     elif query:
         base += f"?{query}"
-    return b64encode(hmac.digest(token.encode(), f"{base}.{nonce}".encode(), "sha256")).decode()
+    signed = f"{base}.{nonce}".encode("utf-8", "surrogatepass")  # the nonce may be any bytes
+    return b64encode(hmac.digest(token.encode(), signed, "sha256")).decode()
 
 
 def stream(url: str, status_url: str) -> str:

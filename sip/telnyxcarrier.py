@@ -17,7 +17,7 @@ from urllib.parse import quote
 from dialog.types import Transfer
 from media.errors import TransferError
 from media.leg import HangupCause
-from sip.carrier import Announced, Desk, Refused, WebAnswer, WebRequest, own_number
+from sip.carrier import Announced, Desk, Refused, WebAnswer, WebRequest, check_age, own_number
 from sip.carrierrest import Ask, CarrierError, RestConfig
 from sip.ed25519 import verifier
 from sip.endpoint import CallProgress, OutboundCall
@@ -118,8 +118,7 @@ class Telnyx(RestCarrier):
             signature = b64decode(request.headers.get("Telnyx-Signature-Ed25519", ""), validate=True)
         except ValueError:
             raise Refused("wrong signature") from None
-        if not stamp.isdecimal() or abs(request.at - int(stamp)) > TOLERANCE_S:
-            raise Refused("signed too long ago, or not at all")
+        check_age(request, stamp, TOLERANCE_S)
         if not self._key(signature, stamp.encode() + b"|" + request.body):
             raise Refused("wrong signature")
 

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import ClientWebSocketResponse, WSServerHandshakeError
 
 from media.leg import HangupCause
+from sip.carrier import Refused, WebRequest
 from sip.endpoint import OutboundCall
 from sip.errors import CallFailed
 from sip.medialine import StreamConfig
@@ -118,6 +119,23 @@ def test_a_webhook_that_is_altered_or_unsigned_is_refused(case: CarrierCase) -> 
             async with d.client.post(url, data=hook.body, headers=hook.headers) as answer:
                 assert answer.status in {400, 401, 403}
         assert d.mount.desk.stats.webhooks_refused == 3
+
+    visit(case, scenario)
+
+
+@every_announced
+@pytest.mark.parametrize(
+    "rubbish", ["\udcff", "9" * 5000, f"t={'9' * 5000},v1=x", "Bearer a.b.\udcff", "=", ""]
+)
+def test_rubbish_in_the_place_of_a_signature_is_refused(case: CarrierCase, rubbish: str) -> None:
+    """Headers bring bytes that are no UTF-8 as surrogates."""
+
+    async def scenario(d: Door) -> None:
+        hook = case.incoming(d)
+        for name in hook.headers.keys() - {"Content-Type"}:
+            headers = {**hook.headers, name: rubbish}
+            with pytest.raises(Refused):
+                d.carrier.check(WebRequest("POST", hook.url, headers, hook.body, at=1_700_000_000))
 
     visit(case, scenario)
 
