@@ -138,14 +138,15 @@ class Telnyx(RestCarrier):
             return WebAnswer(content_type="text/plain")
         call = text(event, "call_control_id", "")
         kind = text(data, "event_type", "").replace("_", ".")
-        target = self.targets.get(_state(event))
+        target, order = self.targets.get(_state(event)), request.query.get("order", "")
         try:
             if target is not None:
                 _progress_of(target, kind, text(event, "hangup_cause", ""))
             else:
-                await self._happened(kind, call, event, request.query.get("order", ""), desk)
+                await self._happened(kind, call, event, order, desk)
         except CarrierError as error:
             desk.report(call, "error", {"message": str(error)})
+            desk.failed(order, 503, str(error))  # answered, but its sound will not come
         return WebAnswer(content_type="text/plain")
 
     async def _happened(self, kind: str, call: str, event: Mapping[str, Any], order: str, desk: Desk) -> None:

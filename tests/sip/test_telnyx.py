@@ -201,6 +201,19 @@ def test_a_call_is_placed_and_its_stream_begins_when_it_is_answered() -> None:
     visit(scenario, amd=True)
 
 
+def test_a_call_whose_stream_cannot_begin_has_failed_and_is_ended() -> None:
+    async def scenario(d: Door, case: Case) -> None:
+        d.rest.answer = lambda asked: (403, {}) if asked.path.endswith("streaming_start") else placed(asked)
+        task = asyncio.ensure_future(d.mount.desk.place(OutboundCall("+4915", "+4930")))
+        (asked,) = await d.rest.until(1)
+        await tell(d, case.event("call.answered", "?" + asked.fields["webhook_url"].partition("?")[2]))
+        with pytest.raises(CallFailed, match="Telnyx answered 403"):
+            await task
+        assert (await d.rest.until(3))[2].path == "/calls/call-1/actions/hangup"
+
+    visit(scenario)
+
+
 @pytest.mark.parametrize(
     "event, status",
     [
