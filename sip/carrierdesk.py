@@ -260,7 +260,9 @@ class CarrierDesk:
             del self._orders[name]
             order.leg.cancel()
             order.over = not answered
-            if order.over and order.call_id:
+            if order.over and not order.leg.cancelled() and order.leg.exception() is None:
+                await order.leg.result().hangup(HangupCause.CANCELLED)  # it came in the last moment
+            elif order.over and order.call_id:
                 await self._carrier.give_up(order.call_id)
 
     async def _ask(self, name: str, order: _Order) -> None:

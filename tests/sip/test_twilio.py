@@ -471,6 +471,29 @@ def test_giving_up_a_call_that_rings_ends_it_and_a_late_answer_meets_nobody() ->
     visit(scenario)
 
 
+def test_a_call_that_is_answered_in_the_moment_of_giving_up_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(d: Door) -> None:
+        task, _ = await place(d)
+        outbound = d.mount.desk._outbound
+
+        async def late(*given: Any) -> None:
+            attending = asyncio.ensure_future(outbound(*given))
+            asyncio.get_running_loop().call_soon(task.cancel)  # the leg is there, `place` not yet awake
+            await attending
+
+        monkeypatch.setattr(d.mount.desk, "_outbound", late)
+        ws, _ = await socket(d, await hook(d, created(d)["Url"], CallSid="call-1"))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        while not ws.closed:
+            await ws.receive(timeout=5)
+        assert d.rest.asked[-1].fields == {"Status": "completed"}
+
+    visit(scenario)
+
+
 @pytest.mark.parametrize("amd, asynchronous", [(Amd.ASYNC, "true"), (Amd.SYNC, None)])
 def test_answering_machines(amd: Amd, asynchronous: str | None) -> None:
     async def scenario(d: Door) -> None:
