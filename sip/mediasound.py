@@ -24,6 +24,7 @@ AT_ONCE = 5  # frames passed on in one packet time: 2 s that were late are caugh
 PATIENCE = 5  # packet times without sound before silence stands in: stalls are shorter, mostly
 LONGEST_PATIENCE = 50  # 1 s; carriers that send in large pieces are waited for longer
 OVERTAKING = 2  # messages that may come before an earlier one: Telnyx promises no order
+ANEW = 100  # numbers back: no message is 2 s late, so the carrier has begun to count anew
 EARLY_BYTES = 64_000  # sound before the start: 2 s of the widest encoding
 MARK_FRAMES = 10  # 200 ms: what was heard is known to a syllable, for 5 messages a second
 
@@ -57,7 +58,7 @@ class SoundIn:
         """Sound has come; `take` what is ready."""
         self.stats.received_received += 1
         chunk, last = audio.chunk, self._chunk
-        if chunk is None or last is None or chunk == last + 1:
+        if chunk is None or last is None or chunk == last + 1 or chunk < last - ANEW:
             self._chunk = chunk
             self._accept(audio.payload)
             if self._overtook:

@@ -282,6 +282,17 @@ def test_messages_that_carry_numbers_are_put_in_order(case: CarrierCase) -> None
 
 
 @every_carrier
+def test_a_carrier_that_begins_to_count_anew_is_heard_on(case: CarrierCase) -> None:
+    async def scenario(s: Stream) -> None:
+        for n in (*range(1, 151), *range(1, 51)):
+            s.leg.receive(case.media(case.frame, n))
+            await asyncio.sleep(0.02)
+        assert len(s.sink.frames) == 200 and not s.leg.stats.received_late
+
+    play(case, scenario)
+
+
+@every_carrier
 def test_another_streams_sound_is_not_ours(case: CarrierCase) -> None:
     if not case.names_streams:
         pytest.skip("messages of this carrier name no stream")
