@@ -150,7 +150,16 @@ class Handover:
                 await self._client.demand(f"api uuid_bridge {caller} {agent.uuid}")
                 await self._bridged(leg, agent)
         except (EslError, TransferError, TimeoutError) as error:
+            await self._stays(leg.channel)
             raise TransferError(f"could not be connected: {error or 'no answer from FreeSWITCH'}") from error
+
+    async def _stays(self, caller: Channel) -> None:
+        """He is with the bot again: the end of a bridge, late or ours, is not to end his call."""
+        try:
+            if caller.is_up:
+                await self._client.demand(f"api uuid_setvar {caller.uuid} hangup_after_bridge false")
+        except EslError as error:
+            log.warning("caller may be lost with his bridge", extra={"error": str(error)})
 
     async def _bridged(self, leg: FreeswitchLeg, agent: Channel) -> None:
         async with asyncio.timeout(BRIDGE_S):

@@ -123,6 +123,7 @@ def test_connecting_that_fails_leaves_the_caller_here_and_ends_the_target() -> N
             await rig.legs[0].transfer(Transfer("4711"))
         await until(lambda: len(rig.switch.channels) == 1)
         assert fake.up and not rig.legs[0].handed_over
+        assert fake.variables["hangup_after_bridge"] == "false"
 
     rig_test(test)
 
