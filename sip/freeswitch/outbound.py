@@ -78,8 +78,8 @@ class Placing:
             self._on_progress(CallProgress.ANSWERED)
             await self._mark(session)
             leg = await self._calls.connect(session.channel, self._info())
-            done = True
             await self._calls.record(session.channel, leg.info)
+            done = True
             return leg
         finally:
             del self._calls.placed[self._uuid]

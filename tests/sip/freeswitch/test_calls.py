@@ -13,7 +13,7 @@ from sip.freeswitch.causes import cause_of, failure_of, name_of
 from sip.freeswitch.config import FreeswitchConfig
 from sip.freeswitch.figures import figures_of
 from sip.freeswitch.outbound import dial_string
-from tests.sip.esl.switch import TEMPLATES, FakeChannel
+from tests.sip.esl.switch import TEMPLATES, FakeChannel, Switch
 from tests.sip.freeswitch.rig import FakeSipCall, Rig, rig_test, until
 
 
@@ -283,6 +283,23 @@ def test_a_call_given_up_leaves_nothing_ringing() -> None:
         assert any("ORIGINATOR_CANCEL" in line for line in rig.switch.received)
 
     rig_test(test)
+
+
+def test_a_call_given_up_just_after_its_answer_is_hung_up() -> None:
+    async def test(rig: Rig) -> None:
+        answers(rig)
+        call = placed(rig)
+
+        def record(switch: Switch, arguments: str) -> str:
+            call.cancel()
+            return "+OK\n"
+
+        rig.switch.apis = {"uuid_record": record}
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await until(lambda: not rig.switch.channels)
+
+    rig_test(test, record_folder="/var/recordings")
 
 
 def test_a_call_that_was_given_up_as_it_was_answered_is_hung_up() -> None:
