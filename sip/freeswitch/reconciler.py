@@ -12,9 +12,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from sip.errors import SipError
 from sip.esl import commands
 from sip.esl.client import EslClient
-from sip.esl.errors import CommandRefused, EslError
+from sip.esl.errors import CommandRefused
 from sip.freeswitch.calls import CALL_VARIABLE, FreeswitchCalls
 from sip.freeswitch.config import FreeswitchConfig
 
@@ -40,7 +41,7 @@ class Reconciler:
                 if self._suspects or self._ghosts:
                     await asyncio.sleep(SOON_S)
                     await self.look()
-            except EslError as error:
+            except SipError as error:  # also for what FreeSWITCH says and no command can hold
                 log.warning("channels could not be compared", extra={"error": str(error)})
             await asyncio.sleep(self._config.reconcile_s)
 

@@ -79,6 +79,11 @@ def test_a_session_without_a_channel_ends() -> None:
 def test_it_runs_by_itself() -> None:
     async def test(rig: Rig) -> None:
         fake = await rig.call()
+        strange = '{"rows": [{"uuid": "no uuid", "application": "playback"}]}'
+        shown: list[str] = []
+        rig.switch.apis = {"show": lambda _, __: shown.append(strange) or strange}
+        await until(lambda: shown)
+        rig.switch.apis = {}
         del rig.switch.channels[fake.uuid]
         await until(rig.sessions[0].closed.done)
 
