@@ -321,8 +321,8 @@ def test_keys_typed_ahead_answer_several_questions_in_a_row() -> None:
 
     call, _ = play(scenario, answer=answer)
     assert [e[1] for e in call.dialog.log if e[0] == "user"] == ["1", "2", "3"]
-    spoken = [e for e in call.dialog.log if e[0] == "bot" and e[1]]
-    assert len(spoken) == 0 or spoken[0][1] != "question a"
+    spoken = [e[1].split()[1] for e in call.dialog.log if e[0] == "bot" and e[1]]
+    assert spoken == ["c"]  # the first two questions had their answers already
 
 
 def test_a_question_that_wants_no_keys_from_before_is_heard() -> None:

@@ -136,9 +136,9 @@ def test_what_is_expected_is_understood(capture: Capture) -> None:
 )
 def test_a_value_is_understood_when_it_is_said_back(capture: Capture) -> None:
     values = [v for c, _, v in READ if type(c) is type(capture) and isinstance(v, str | int) and v != "Mo"]
+    assert values
     for value in values:
-        if not isinstance(capture, Digits) or len(str(value)) == 4:
-            assert capture.parse(capture.spoken(value), NOW) == value
+        assert capture.parse(capture.spoken(value), NOW) == value
 
 
 @pytest.mark.parametrize("capture", ALL, ids=lambda c: type(c).__name__)

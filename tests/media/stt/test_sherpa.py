@@ -111,6 +111,8 @@ def test_what_was_cancelled_is_forgotten(model: Path) -> None:
                 if isinstance(heard, Transcript) and heard.final:
                     assert heard.text == "high"
                     break
+            else:
+                pytest.fail("no final came")
 
     with_sherpa(model, script)
 

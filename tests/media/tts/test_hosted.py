@@ -310,4 +310,4 @@ def test_samples_are_whole_however_bytes_come() -> None:
 def test_words_are_found_where_a_service_spells_them_otherwise() -> None:
     places = WordPlaces("It costs $5, (really) no more")
     found = [places.place(word) for word in ("It", "costs", "five", "dollars", "really", "no", "more", "x")]
-    assert found == [0, 3, 10, 14, 22, 25, None, None] or found[:2] == [0, 3]
+    assert found == [0, 3, 10, 14, 22, 25, None, None]

@@ -78,12 +78,7 @@ def test_a_whole_outbound_call() -> None:
     events = [m for m in found if isinstance(m, Event)]
     assert [e.get("DTMF-Digit") for e in events if e.name == "DTMF"] == ["5"]
     played = [e for e in events if e.get("Application-UUID") == "11111111-1111-4111-8111-000000000002"]
-    assert [e.name for e in played] == [
-        "CHANNEL_EXECUTE",
-        "PLAYBACK_START",
-        "PLAYBACK_STOP",
-        "CHANNEL_EXECUTE_COMPLETE",
-    ] or len(played) >= 2  # noqa: E501
+    assert [e.name for e in played] == ["CHANNEL_EXECUTE", "CHANNEL_EXECUTE_COMPLETE"]
     assert [m.kind for m in found if isinstance(m, Notice)] == [NoticeKind.LINGER, NoticeKind.DISCONNECT]
     assert not core.waiting
 
