@@ -168,15 +168,21 @@ class CarrierDesk:
         except (BadToken, KeyError) as error:
             raise Refused(f"no valid pass: {error}") from error
 
+    async def started(self, leg: MediaStreamLeg) -> Started | None:
+        """What an open socket says of its call; None: nothing, in time, and it is let go."""
+        await asyncio.wait({leg.started}, timeout=self._host.stream.start_s)
+        if leg.started.done() and not leg.started.cancelled():
+            return leg.started.result()
+        self.stats.sockets_without_start += 1
+        log.warning("media socket without a call", extra={"carrier": self._carrier.name})
+        leg.disconnected()
+        return None
+
     async def attend(self, leg: MediaStreamLeg, announced: Announced | None) -> None:
         """See a call through whose socket is open, to its end."""
-        await asyncio.wait({leg.started}, timeout=self._host.stream.start_s)
-        if not leg.started.done() or leg.started.cancelled():
-            self.stats.sockets_without_start += 1
-            log.warning("media socket without a call", extra={"carrier": self._carrier.name})
-            leg.disconnected()
+        started = await self.started(leg)
+        if started is None:
             return
-        started = leg.started.result()
         if announced is not None and announced.call_id and announced.call_id != started.call_id:
             self.stats.sockets_refused += 1
             log.warning("media socket of another call", extra={"carrier": self._carrier.name})

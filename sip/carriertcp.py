@@ -6,6 +6,7 @@ import logging
 from media.tasks import task_scope
 from sip.carrier import Announced, Carrier, Refused
 from sip.carrierdesk import CarrierDesk, CarrierHost
+from sip.mediacore import Started
 from sip.medialine import Line
 from sip.mediasocket import TcpChannel, read_stream
 from sip.mediastream import MediaStreamLeg
@@ -53,19 +54,17 @@ class CarrierPort:
                 line = Line(core, channel, self._carrier.capabilities, host.metronome, start, host.stream)
                 leg = MediaStreamLeg(line)
                 start(read_stream(reader, leg), "audio")
-                await asyncio.wait({leg.started}, timeout=host.stream.start_s)
-                if (call := self._announced(leg)) is not None:
+                started = await self._desk.started(leg)
+                if started is not None and (call := self._announced(started)) is not None:
                     await self._desk.attend(leg, call)
         finally:
             self._calls.discard(writer)
             writer.close()
 
-    def _announced(self, leg: MediaStreamLeg) -> Announced | None:
+    def _announced(self, started: Started) -> Announced | None:
         """What is known of the call besides what its connection says; None: it is a stranger's."""
-        if not leg.started.done() or leg.started.cancelled():
-            return Announced("")  # the desk says what is wrong
         try:
-            return self._desk.admit(leg.started.result().call_id)
+            return self._desk.admit(started.call_id)
         except Refused as error:
             if not self._carrier.announced:
                 return Announced("")
