@@ -135,11 +135,12 @@ class Carriers:
 
     def _report(self, carrier: str, call_id: str, kind: str, data: Mapping[str, str]) -> None:
         """Into the call's timeline, while the call lasts or afterwards."""
+        fields = {**data, "kind": kind}
         call = self._calls.live.of_carrier(call_id)
         if call is not None and call.journal is not None:
-            call.journal.event("carrier", kind=kind, **data)
+            call.journal.event("carrier", **fields)
         else:
-            self._start(self._report_late(carrier, call_id, {"kind": kind, **data}), "carrier report")
+            self._start(self._report_late(carrier, call_id, fields), "carrier report")
 
     async def _report_late(self, carrier: str, call_id: str, fields: Mapping[str, str]) -> None:
         await asyncio.sleep(SETTLE_S)
