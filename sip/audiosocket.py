@@ -9,6 +9,7 @@ https://docs.asterisk.org/Configuration/Channel-Drivers/AudioSocket/
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from ipaddress import ip_address
 from uuid import UUID
 
@@ -32,9 +33,17 @@ from sip.mediacore import (
 )
 
 HEADER = 3  # bytes
-HANGUP, IDENTITY, KEY, ERROR = 0x00, 0x01, 0x03, 0xFF
 KINDS = {8000: 0x10, 16000: 0x12, 24000: 0x13, 32000: 0x14, 48000: 0x16}  # Hz -> kind of its audio
 RATES = {kind: rate for rate, kind in KINDS.items()}
+
+
+class Kind(IntEnum):
+    """Of a frame that is not sound."""
+
+    HANGUP = 0x00
+    IDENTITY = 0x01
+    KEY = 0x03
+    ERROR = 0xFF
 
 
 class AudioSocketCore(MediaStreamCore):
@@ -69,23 +78,23 @@ class AudioSocketCore(MediaStreamCore):
 
     def goodbye(self, cause: HangupCause) -> Message:
         """Hang up."""
-        return bytes((HANGUP, 0, 0))
+        return bytes((Kind.HANGUP, 0, 0))
 
     def _frame(self, kind: int, body: bytes) -> list[StreamEvent]:
         if kind == self._kind:
             return [Audio(body)]
         match kind:
-            case 1 if self._started:
+            case Kind.IDENTITY if self._started:
                 return [Ignored("a second UUID")]
-            case 1 if len(body) == 16:
+            case Kind.IDENTITY if len(body) == 16:
                 self._started = True
                 name = str(UUID(bytes=body))
                 return [Started(name, name, self._encoding, self._encoding)]
-            case 3:
+            case Kind.KEY:
                 return digit(body.decode("latin-1"))
-            case 0:
+            case Kind.HANGUP:
                 return [Stopped()]
-            case 255:
+            case Kind.ERROR:
                 return [Failure(f"Asterisk reports error {body.hex() or 'without a code'}")]
         if kind in RATES:
             words = f"Asterisk sends {RATES[kind]} Hz: carriers.audiosocket.rate is {self._encoding.rate}"

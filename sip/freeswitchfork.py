@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 
 from dialog.types import Transfer
-from media.errors import TransferError, Unsupported
+from media.errors import MediaError, TransferError, Unsupported
 from media.leg import HangupCause
 from sip.audiofork import RATES, ForkCore, StreamCore
 from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, check_basic
@@ -118,11 +118,11 @@ class ForkControl:
             log.warning("FreeSWITCH did not end the call", extra=extra)
 
     async def press(self, digits: str) -> None:
-        """Press keys. Raises Unsupported, TransferError."""
+        """Press keys. Raises Unsupported, MediaError."""
         try:
             await self._do("uuid_send_dtmf", digits)
         except (EslError, LocalProtocolError) as error:
-            raise TransferError(f"FreeSWITCH did not press {digits}: {error}") from error
+            raise MediaError(f"FreeSWITCH did not press {digits}: {error}") from error
 
     async def transfer(self, order: Transfer) -> None:
         """Send the channel to the target's extension: the caller leaves at once, come what may."""
