@@ -216,8 +216,6 @@ class CallManager:
         try:
             dialog = self.new_dialog(call.info, call.flow)
             leg = await connect(progressed)
-            if leg.info.passed and not call.info.passed:  # the carrier has learned something while it rang
-                dialog = self.new_dialog(replace(call.info, passed=leg.info.passed), call.flow)
         except CallFailed as error:
             return Outcome(error.cause, sip_status=error.status or None)
         except Exception as error:
@@ -228,6 +226,8 @@ class CallManager:
             self._answered(call, journal)
         cause = HangupCause.NORMAL
         try:
+            if leg.info.passed and not call.info.passed:  # the carrier has learned something while it rang
+                dialog = self.new_dialog(replace(call.info, passed=leg.info.passed), call.flow)
             cause = await self._session(dialog, call, journal, answer)
         except Exception as error:
             cause = HangupCause.INTERNAL

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from dialog.types import Act, DialogEngine, DialogInput, Domain, Say
 from voicegw.journal import CallJournal
@@ -23,9 +24,10 @@ class GreetedDialog:
     async def greet(self) -> AsyncGenerator[Act, None]:
         """The dialog's greeting."""
         speaks = False
-        async for act in self._dialog.greet():
-            speaks = speaks or isinstance(act, Say)
-            yield act
+        async with aclosing(self._dialog.greet()) as acts:
+            async for act in acts:
+                speaks = speaks or isinstance(act, Say)
+                yield act
         self._all_said = True
         if not speaks:
             self.greeted.set()
@@ -33,8 +35,9 @@ class GreetedDialog:
     async def reply(self, turn: DialogInput) -> AsyncGenerator[Act, None]:
         """The dialog's reply."""
         self.greeted.set()
-        async for act in self._dialog.reply(turn):
-            yield act
+        async with aclosing(self._dialog.reply(turn)) as acts:
+            async for act in acts:
+                yield act
 
     def heard(self, text: str, complete: bool) -> None:
         """To the dialog; what is heard last of the greeting ends it."""

@@ -1,14 +1,14 @@
 """Every call of the server, with fake callers on a virtual clock."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from dialog.types import DialogEngine
+from dialog.types import Act, DialogEngine, Say
 from media.callconfig import SessionConfig
 from media.leg import CallInfo, HangupCause
 from media.tasks import task_scope
@@ -17,6 +17,7 @@ from tests.clock import run
 from tests.voicegw.fakes import FakeCall, FakeDialog, FakeLeg, FakeStt, FakeTts, SilentVad, incoming
 from voicegw.calls import CallManager, CallParts
 from voicegw.config.model import Limits, Routing
+from voicegw.greeting import GreetedDialog
 from voicegw.metrics import Metrics
 from voicegw.routing import Router
 
@@ -368,5 +369,44 @@ def test_what_the_carrier_learns_while_it_rings_reaches_the_dialog() -> None:
 
         await house.manager.conduct(info, "demo", connect)
         assert told == [{}, {"answered_by": "human"}]
+
+    run(scene())
+
+
+def test_a_call_is_hung_up_on_if_what_the_carrier_has_learned_breaks_the_dialog() -> None:
+    house, info = House(), CallInfo("c1", "+1", "+2", "twilio")
+    leg = FakeLeg(replace(info, passed={"answered_by": "human"}))
+    made = house.manager.new_dialog
+
+    def new_dialog(info: CallInfo, flow: str) -> DialogEngine:
+        if info.passed:
+            raise ValueError("a bug")
+        return made(info, flow)
+
+    async def connect(_: Any) -> FakeLeg:
+        return leg
+
+    house.manager.new_dialog = new_dialog  # type: ignore[method-assign]
+    outcome = run(house.manager.conduct(info, "demo", connect))
+    assert outcome.cause is HangupCause.INTERNAL and leg.causes == [HangupCause.INTERNAL]
+    assert house.count("call_crashes_total") == 1
+
+
+def test_a_greeting_that_is_cut_lets_go_of_the_dialogs_at_once() -> None:
+    ended: list[str] = []
+
+    class Slow(FakeDialog):
+        async def greet(self) -> AsyncGenerator[Act, None]:
+            try:
+                yield Say("Hello.")
+                yield Say("How are you?")
+            finally:
+                ended.append("greeting")
+
+    async def scene() -> None:
+        acts = GreetedDialog(Slow()).greet()
+        await anext(acts)
+        await acts.aclose()
+        assert ended == ["greeting"]
 
     run(scene())
