@@ -199,7 +199,7 @@ class AgentEngine:
             self._talk.returned(call, "done")
             return Hangup()
         try:
-            name = json.loads(call.arguments or "{}").get("to", "")
+            name = str(json.loads(call.arguments or "{}").get("to", ""))  # models also send a list of one
         except (json.JSONDecodeError, AttributeError):
             name = ""
         target = self.spec.transfers.get(name)

@@ -164,7 +164,7 @@ def test_it_transfers_by_name_and_learns_when_nobody_answers() -> None:
     )
 
 
-@pytest.mark.parametrize("arguments", ['{"to": "boss"}', "{", "[]", "{}"])
+@pytest.mark.parametrize("arguments", ['{"to": "boss"}', '{"to": ["boss"]}', "{", "[]", "{}"])
 def test_a_transfer_to_nobody_is_put_right_by_the_model(arguments: str) -> None:
     engine, model = agent(call("transfer_call", arguments), words("I cannot do that."))
     (acts,) = talk(engine, turn("the boss please"))

@@ -69,6 +69,12 @@ def over_http(
     async def answer(request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
         seen.append({"path": request.raw_path, "body": body, "key": request.headers.get("X-Key")})
+        if "endless" in request.raw_path:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for _ in range(100):
+                await response.write(b"9 to 5 " * 1000)
+            await asyncio.Event().wait()
         if "moved" in request.raw_path:
             raise web.HTTPFound("/elsewhere")
         if "fail" in request.raw_path:
@@ -122,3 +128,36 @@ def test_a_path_cannot_be_climbed() -> None:
 def test_a_redirect_is_not_followed_for_it_would_carry_the_secrets_along() -> None:
     result, ok, seen = over_http("GET", '{"day": "monday"}', "/moved/{day}")
     assert result.startswith("error: hours failed: HTTP 302") and not ok and len(seen) == 1
+
+
+def test_of_an_endless_answer_the_beginning_is_taken() -> None:
+    result, ok, _ = over_http("GET", '{"day": "monday"}', "/endless/{day}")
+    assert ok and result == ("9 to 5 " * LONGEST)[:LONGEST]
+
+
+def test_no_cookie_of_one_caller_goes_along_with_the_request_of_another() -> None:
+    cookies: list[dict[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        cookies.append(dict(request.cookies))
+        response = web.Response(text="9 to 5")
+        response.set_cookie("session", "of the first caller")
+        return response
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_get("/hours", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        box = Toolbox()
+        url = f"http://localhost:{runner.addresses[0][1]}/hours"  # by name: addresses never get cookies
+        try:
+            for _ in range(2):
+                assert await box.run(HttpTool(SPEC, url, "GET"), '{"day": "monday"}') == ("9 to 5", True)
+        finally:
+            await box.close()
+            await runner.cleanup()
+
+    asyncio.run(run())
+    assert cookies == [{}, {}]
