@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from typer.testing import CliRunner
 
 from sip.esl.client import EslConfig
@@ -20,6 +21,7 @@ from voicegw.config.model import HttpConfig
 from voicegw.doctor.carriers import carriers
 from voicegw.doctor.finding import Finding, Level
 from voicegw.doctor.machine import machine
+from voicegw.doctor.server import server
 from voicegw.doctor.switch import switch
 
 PROFILE = "Name    internal\nURL    sip:mod_sofia@127.0.0.1:5070\n"
@@ -131,3 +133,57 @@ def test_an_address_that_leads_here_is_good(tmp_path: Path) -> None:
             await house.server.close()
 
     assert asyncio.run(main())[-1].endswith("leads here")
+
+
+@pytest.mark.parametrize(
+    "host, warned",
+    [
+        ("127.0.0.1", False),
+        ("localhost", False),
+        ("::1", False),
+        ("0.0.0.0", True),
+        ("10.0.0.5", True),
+        ("voice.lan", True),
+    ],
+)
+def test_a_port_for_calls_that_others_reach_is_warned_of(
+    host: str, *, warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicegw.doctor.switch.CONNECT_S", 0.01)
+
+    async def main() -> list[Finding]:
+        config = FreeswitchConfig(esl=EslConfig(port=1, password="long and random"), socket_host=host)
+        return [finding async for finding in switch(config, 1)]
+
+    assert any("whoever reaches it" in what for what in wrong(asyncio.run(main()))) == warned
+
+
+@pytest.mark.parametrize("token, warned", [("", False), ("hunter2", True), ("0123456789abcdef", False)])
+def test_a_token_that_can_be_guessed_is_warned_of(token: str, *, warned: bool) -> None:
+    async def main() -> list[Finding]:
+        return [finding async for finding in server(Config(http=HttpConfig(port=1, token=token)))]
+
+    texts = wrong(asyncio.run(main()))
+    assert any("guesses are not slowed down" in text for text in texts) == warned
+    assert "does not answer" in texts[-1]
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '"ok"', "hello"])
+def test_another_program_at_our_port_is_no_server(text: str) -> None:
+    async def main() -> list[Finding]:
+        async def answer(_: web.Request) -> web.Response:
+            return web.Response(text=text)
+
+        other = web.Application()
+        other.router.add_get("/health", answer)
+        runner = web.AppRunner(other)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            config = Config(http=HttpConfig(port=runner.addresses[0][1]))
+            return [finding async for finding in server(config)]
+        finally:
+            await runner.cleanup()
+
+    (found,) = wrong(asyncio.run(main()))
+    assert "answered by another program" in found or "does not answer" in found

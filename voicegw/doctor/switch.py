@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 
 from media.tasks import task_scope
 from sip.esl.client import EslClient
@@ -30,6 +31,11 @@ async def switch(config: FreeswitchConfig, sip_port: int) -> AsyncIterator[Findi
     if config.esl.password in DEFAULT_PASSWORDS:
         advice = "openssl rand -hex 24, in vars.xml and freeswitch.esl.password"
         yield warning("event socket: the password is the one that everybody knows", advice)
+    if not _is_loopback(config.socket_host):
+        advice = "freeswitch.socket_host: 127.0.0.1, or a firewall that lets nobody but FreeSWITCH in"
+        yield warning(
+            f"our port for calls is open on {config.socket_host}: whoever reaches it brings us calls", advice
+        )
     client = EslClient(config.esl, EslCounters())
     async with task_scope() as start:
         start(client.run(), "doctor")
@@ -48,6 +54,13 @@ async def switch(config: FreeswitchConfig, sip_port: int) -> AsyncIterator[Findi
             yield bad(f"event socket: {error}", "look into FreeSWITCH's log")
     yield await _listening("our SIP endpoint", config.media_address or f"127.0.0.1:{sip_port}")
     yield await _listening("our port for calls", f"{config.socket_host}:{config.socket_port}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _asked(config: FreeswitchConfig, client: EslClient) -> AsyncIterator[Finding]:
