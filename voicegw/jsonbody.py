@@ -4,7 +4,8 @@ Only JSON is taken: a form of a web page cannot send that, so no page that an op
 place calls, or take part in them, from this machine.
 """
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,14 +38,23 @@ async def read_body(request: web.Request, kind: type[T]) -> T:
     if request.content_type != "application/json":
         raise BadBody(415, "the body must be application/json")
     text = await request.read()
-    names = tuple(field.name for field in fields(kind))
     try:
         body: T = _adapter(kind).validate_json(text)
-        unknown = set(_OBJECT.validate_json(text)) - set(names)
+        raw = _OBJECT.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where, message = ".".join(map(str, first["loc"])), str(first["msg"]).removeprefix("Value error, ")
         raise BadBody(400, f"{where}: {message}" if where else message) from error
-    if unknown:
-        raise BadBody(400, f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(names)}")
+    _refuse_unknown(body, raw, "")
     return body
+
+
+def _refuse_unknown(body: "DataclassInstance", raw: Mapping[str, Any], where: str) -> None:
+    """A misspelt key must not be a default."""
+    names = [field.name for field in fields(body)]
+    if unknown := sorted(set(raw) - set(names)):
+        raise BadBody(400, f"{where}unknown: {', '.join(unknown)}; known: {', '.join(names)}")
+    for name, value in raw.items():
+        part = getattr(body, name)
+        if is_dataclass(part) and not isinstance(part, type):
+            _refuse_unknown(part, value, f"{name}: ")

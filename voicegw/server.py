@@ -8,6 +8,7 @@ whatever else answers requests of its own come in as mounts (voicegw/mount.py).
 """
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -144,8 +145,8 @@ class HttpServer:
 
     async def _calls(self, request: web.Request) -> web.Response:
         limit = request.query.get("limit", "50")
-        if not limit.isdecimal() or not 1 <= int(limit) <= LIST_LIMIT:
-            raise web.HTTPBadRequest(text=f"limit must be 1 to {LIST_LIMIT}, not {limit!r}\n")
+        if not re.fullmatch("[0-9]{1,9}", limit) or not 1 <= int(limit) <= LIST_LIMIT:
+            raise web.HTTPBadRequest(text=f"limit must be 1 to {LIST_LIMIT}, not {limit[:20]!r}\n")
         calls = await self._parts.archive.recent(int(limit))
         return web.json_response({"calls": calls})
 

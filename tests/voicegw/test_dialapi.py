@@ -88,6 +88,9 @@ def test_a_call_is_placed_watched_and_hung_up(tmp_path: Path) -> None:
         ({"to": "sip:a@b", "callback": "file:///etc/passwd"}, "an http or https URL"),
         ({"to": "sip:a@b", "ring_timeout_s": 9999}, "1 to 600 seconds"),
         ({"to": "sip:a@b", "retry": {"causes": ["bussy"]}}, "no cause 'bussy'"),
+        ({"to": "sip:a@b", "retry": {"attemps": 3}}, "retry: unknown: attemps; known: attempts"),
+        ({"to": "sip:a@b", "retry": {"wait_s": -1}}, "greater than or equal to 0"),
+        ({"to": "sip:a@b", "retry": {"factor": 1e300}}, "less than or equal to 100"),
         ({"to": "0301"}, "no prefix in outbound.routes fits"),
     ],
 )

@@ -8,6 +8,7 @@ from pydantic import Field
 from media.amd import Config as AmdConfig
 from media.leg import HangupCause
 
+WEEK_S = 604_800
 RETRIED = ("busy", "no_answer", "unreachable", "congestion", "temporary")
 
 
@@ -35,11 +36,11 @@ class RetryPolicy:
 
     attempts: Annotated[int, Field(ge=1, le=20)] = 1
     """Attempts at most, the first one included. 1: none is repeated."""
-    wait_s: float = 60.0
+    wait_s: Annotated[float, Field(ge=0, le=WEEK_S)] = 60.0
     """Seconds from the end of the first attempt to the second."""
-    factor: Annotated[float, Field(ge=1)] = 2.0
+    factor: Annotated[float, Field(ge=1, le=100)] = 2.0
     """Each further wait is longer by this factor."""
-    longest_wait_s: float = 3600.0
+    longest_wait_s: Annotated[float, Field(ge=0, le=WEEK_S)] = 3600.0
     """No wait is longer than this."""
     causes: tuple[str, ...] = RETRIED
     """Final states that are worth another attempt. rejected, unallocated and invalid_number mostly are not:
