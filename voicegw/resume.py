@@ -17,6 +17,7 @@ from dialog.errors import FlowRunError
 from dialog.flow.engine import FlowEngine
 from dialog.types import Act, AnsweredBy, DialogInput, Domain, Note, Say
 from media.leg import CallInfo
+from recordings.paths import FILE_MODE, FOLDER_MODE
 from recordings.writer import DiskWriter
 from sip.freeswitch.inbound import CARRIER, RESUMES
 from voicegw.routing import Router
@@ -63,8 +64,9 @@ class DialogStates:
     def _write(self, call_id: str, text: str) -> None:
         path = self._path(call_id)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)  # what callers said is in it
             part = path.with_suffix(".part")
+            part.touch(FILE_MODE)
             part.write_text(text)
             part.replace(path)
         except OSError as error:

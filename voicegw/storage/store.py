@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from media.tasks import task_scope
-from recordings.paths import FOLDER_MODE
+from recordings.paths import FILE_MODE, FOLDER_MODE
 from voicegw.storage.engine import Config, StorageError, database_url, open_engine
 from voicegw.storage.migrate import check, migrate
 from voicegw.storage.ops import Op, Started, statements
@@ -152,7 +152,7 @@ class CallStore:
             return
         file = self._engine.url.database
         if self._engine.dialect.name == "sqlite" and file:
-            Path(file).parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            _make(file)
         await (migrate(self._engine) if self._config.migrate else check(self._engine))
         if self._prepare is not None:
             async with self._engine.begin() as connection:
@@ -177,6 +177,14 @@ class CallStore:
                 await self._hurry.wait()
         except TimeoutError:
             pass
+
+
+def _make(database: str) -> None:
+    """An empty file, for SQLite would let everybody read it; its other files follow this one."""
+    file = Path(database)
+    file.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    if not database.startswith((":", "file:")):
+        file.touch(FILE_MODE)
 
 
 def _call_id(op: Op) -> str:

@@ -289,8 +289,7 @@ from voicegw.storage.engine import Config, database_url
 from voicegw.storage.reader import CallReader
 asyncio.run(CallReader(database_url(Config(), Path(sys.argv[2]))).recent(5))  # imports all there is
 if os.getuid() == 0:
-    os.setgroups([])
-    os.setgid(65534)
+    os.setgroups([])  # root's group stays: the files are for the owner and his group
     os.setuid(65534)
 print([c.id for c in asyncio.run(CallReader(database_url(Config(), Path(sys.argv[1]))).recent(5))])
 """
@@ -319,3 +318,17 @@ print([c.id for c in asyncio.run(CallReader(database_url(Config(), Path(sys.argv
             assert read_as_somebody(folder) == "['c1']"
         finally:
             folder.chmod(0o755)
+
+
+def test_only_owner_and_group_may_read_what_callers_said(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_store(Config(), tmp_path) as store:
+            post_call(store, "c1", ended=False)
+            modes.update(await asyncio.to_thread(look))
+
+    def look() -> dict[str, int]:
+        return {file.name: file.stat().st_mode & 0o007 for file in tmp_path.iterdir()}
+
+    modes: dict[str, int] = {}
+    run(scenario())
+    assert modes == {"voicegw.db": 0, "voicegw.db-shm": 0, "voicegw.db-wal": 0}
