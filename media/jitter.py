@@ -160,7 +160,8 @@ class JitterBuffer:
         longer = meter.arrived(timestamp, now)
         if newest and not self._filling:
             meter.waits(self._waiting + longer)
-        wanted = int(min(max(meter.spread + ticks, self._min), self._max - 2 * ticks))
+        # Of long packets not even two fit below the longest delay; the shortest one holds all the same.
+        wanted = int(max(min(meter.spread + ticks, self._max - 2 * ticks), self._min))
         self._calm += 1
         if wanted > self._depth:
             self._depth, self._calm = wanted, 0
@@ -210,7 +211,7 @@ class JitterBuffer:
 
     def _catch_up(self) -> None:
         """Drop the oldest: after a stall old audio would delay all that follows."""
-        while self._waiting > self._depth or len(self._packets) > CAPACITY // 2:
+        while len(self._packets) > 1 and (self._waiting > self._depth or len(self._packets) > CAPACITY // 2):
             self._skip_lost()
             self._drop()
         self._played, self._filling = True, False

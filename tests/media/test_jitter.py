@@ -237,6 +237,19 @@ def test_packets_of_other_lengths() -> None:
     assert stats.lost == 1
 
 
+def test_packets_so_long_that_two_pass_the_longest_delay() -> None:
+    jitter, stats = buffer()
+    ticks = 6 * TICKS  # 120 ms
+    for n in range(300):  # calm enough to shorten the delay several times
+        jitter.arrive(n, n * ticks, str(n).encode(), ticks)
+        get(jitter)
+        jitter.now += 0.1
+    assert jitter.depth == 2 * TICKS
+    for n in range(300, 303):  # at once, after a stall
+        jitter.arrive(n, n * ticks, str(n).encode(), ticks)
+    assert get(jitter) == [302] and stats.discarded == 2
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF), st.integers(0, 480)), max_size=60)
 )
