@@ -46,7 +46,7 @@ class MediaAgreement:
     srtp: SrtpKeys | None = None  # None: plain RTP
     comfort_noise: bool = False  # the far end takes it from us (type 13)
     others: Mapping[int, Codec] = field(default_factory=dict)  # further types under which audio may come
-    rtcp_port: int = 0  # where reports go to
+    rtcp_port: int = 0  # where reports go to; 0: nowhere
     rtcp_mux: bool = False  # RFC 5761: reports come and go beside the audio, on its port
 
     @property
@@ -277,11 +277,11 @@ def _number(codecs: Sequence[Codec]) -> list[int]:
 
 
 def _rtcp_port(media: MediaDescription) -> int:
-    """RFC 3605's attribute, else the port after the audio's."""
+    """RFC 3605's attribute, else the port after the audio's; 0 where there is none after it."""
     text = (media.attribute("rtcp") or "").partition(" ")[0]
-    if text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536:
+    if text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536:
         return int(text)
-    return media.port + 1
+    return (media.port + 1) % 65536
 
 
 def _ptime(media: MediaDescription) -> int:

@@ -221,3 +221,14 @@ def test_any_damage_to_an_offer_is_answered_or_refused(start: int, end: int, pat
         assert us.agreement is None
     else:
         parse(answer)
+
+
+@pytest.mark.parametrize(
+    "port, attribute, rtcp_port",
+    [(5004, "ptime:20", 5005), (5004, "rtcp:53020 IN IP4 192.0.2.9", 53020), (65535, "ptime:20", 0)]
+    + [(5004, f"rtcp:{bad}", 5005) for bad in ("0", "65536", "000123456", "x", "")],
+)
+def test_reports_go_to_a_port_that_there_is(port: int, attribute: str, rtcp_port: int) -> None:
+    ours = side("PCMU")
+    ours.answer(offer(f"m=audio {port} RTP/AVP 0", attribute))
+    assert ours.agreement is not None and ours.agreement.rtcp_port == rtcp_port
