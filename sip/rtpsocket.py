@@ -65,7 +65,9 @@ class RtpSocket:
     def report_to(self, address: Address | None) -> None:
         """Where reports go and come: another port (RFC 3550, 11), or None, beside the audio (RFC 5761)."""
         self._reports_to = address
-        if address is not None and self._reports is None and self._open:
+        if address is None:
+            self._close_reports()
+        elif self._reports is None and self._open:
             self._reports = self._ports.bind_next(self._sock)
             if self._reports is None:
                 log.info("no port for RTCP: the far end's reports are not read", extra={"port": self.port})
@@ -121,10 +123,14 @@ class RtpSocket:
         if self._open:
             self._open = False
             self._loop.remove_reader(self._sock.fileno())
-            if self._reports is not None:
-                self._loop.remove_reader(self._reports.fileno())
-                self._reports.close()
+            self._close_reports()
             self._ports.release(self._sock, self._loop.time())
+
+    def _close_reports(self) -> None:
+        if self._reports is not None:
+            self._loop.remove_reader(self._reports.fileno())
+            self._reports.close()
+            self._reports = None
 
     def _readable(self) -> None:
         try:

@@ -82,6 +82,29 @@ def test_a_far_end_that_shares_no_port_gets_reports_on_the_next() -> None:
     run(scene())
 
 
+def test_a_far_end_that_shares_the_port_later_gets_reports_there() -> None:
+    """Its place may have been taken by another: reports from the old port would be a stranger's."""
+
+    async def scene() -> None:
+        phone = Phone()
+        one = leg(media(first_port=23_000, last_port=23_990))
+        one.answer(phone_offer(phone.port))
+        phone.to = (HOST, one.port)
+        one.start(FakeSink(one))
+        assert "rtcp-mux" in one.answer(phone_offer(phone.port, "rtcp-mux"))
+        phone.received()
+        await one.hangup(HangupCause.NORMAL)
+        bye, source = phone.sock.recvfrom(2048)
+        while not is_rtcp(bye):
+            bye, source = phone.sock.recvfrom(2048)
+        assert source == (HOST, one.port)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind((HOST, one.port + 1))
+        phone.sock.close()
+
+    run(scene())
+
+
 def test_spraying_packets_over_our_ports_gets_nothing() -> None:
     """The "RTP bleed" attack: a stranger sends good audio to a call in progress, all the time."""
 
