@@ -27,7 +27,9 @@ class Latch:
     """The far end's address, as agreed and as seen."""
 
     def __init__(self, signalling_host: str = "", trusted: Sequence[Network] = ()) -> None:
-        self._signalling_host, self._trusted = signalling_host, tuple(trusted)
+        self._trusted = tuple(trusted)
+        self.signalling_host = signalling_host
+        """Who signals now: another one after a transfer."""
         self._agreed: Address = ("", 0)
         self.packets = 0
         """Packets of the current source; the driver counts them."""
@@ -67,7 +69,7 @@ class Latch:
         return source[0] == self.source[0] and now - self.heard_at > REBIND_S
 
     def _believes(self, host: str) -> bool:
-        if host in {self._agreed[0], self._signalling_host}:
+        if host in {self._agreed[0], self.signalling_host}:
             return True
         if not self._trusted:
             return False

@@ -155,6 +155,10 @@ class RtpLeg:
         """A key came by INFO. Phones that send it by RTP too are believed once."""
         self._pressed("info", digit)
 
+    def signalled_by(self, host: str) -> None:
+        """From now on this host signals the call; of the one before no RTP is believed any more. "": none."""
+        self._latch.signalling_host = host
+
     def ended(self, cause: HangupCause) -> None:
         """The far end has hung up, or signalling has failed. Idempotent."""
         self._finish(cause)

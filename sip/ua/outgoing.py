@@ -137,7 +137,9 @@ class OutgoingInvite:
         try:
             if self.leg is None:
                 host = stack.exchange.host(flow)
-                self.leg = RtpLeg(stack.media, CallInfo(*ids), self._line, host, flow.host)
+                self.leg = RtpLeg(stack.media, CallInfo(*ids), self._line, host)
+            if self._moved is None:  # else the leg still talks to somebody
+                self.leg.signalled_by(flow.host)
             self.leg.encrypt(stack.encryption(flow, self._trunk))
         except (PortsExhausted, RemoteProtocolError) as e:
             raise CallFailed(getattr(e, "status", 503), str(e)) from e
