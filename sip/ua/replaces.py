@@ -10,13 +10,15 @@ from collections.abc import Mapping
 
 from media.leg import HangupCause
 from sip.errors import RemoteProtocolError
+from sip.ua import sessiontimer
 from sip.ua.dialog import Dialog, DialogKey, named
 from sip.ua.flow import Flow
 from sip.ua.grammar import parse_params
 from sip.ua.layer import ServerTransaction
 from sip.ua.message import Request
 from sip.ua.session import Session
-from sip.ua.stack import Stack
+from sip.ua.sessiontimer import TimerPolicy
+from sip.ua.stack import SDP, Stack
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +49,14 @@ def take_over(
     assert leg is not None
     if old.moving is not None or old.offering:
         raise RemoteProtocolError("something else is under way", 491)
+    if request.body and request.content_type != SDP:
+        raise RemoteProtocolError(f"body of type {request.content_type!r}", 415)
+    sessiontimer.check(request, TimerPolicy(stack.config.session_expires_s, stack.config.min_se_s))
     dialog = Dialog.of_callee(request, secrets.token_hex(8))
+    trunk = stack.trunks.of_host(flow.host)
+    leg.encrypt(stack.encryption(flow, trunk))
     sdp = leg.answer(request.body) if request.body else leg.offer()
-    session = Session(stack, dialog, flow, stack.trunks.of_host(flow.host))
+    session = Session(stack, dialog, flow, trunk)
     session.call_id = old.call_id
     old.leg = None
     session.take(leg, old.line)

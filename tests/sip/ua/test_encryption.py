@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -39,6 +40,23 @@ def agent_on(
 def secure_sdp() -> bytes:
     text = sdp("0").decode().replace("RTP/AVP", "RTP/SAVP")
     return f"{text}a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}\r\n".encode()
+
+
+def test_keys_of_a_call_do_not_travel_in_the_clear_when_another_phone_takes_it_over() -> None:
+    async def test() -> None:
+        wire = Wire()
+        agent, peer, third = agent_on(wire, OPTIONAL, needs_tls=False), Peer(wire), Peer(wire, 5080)
+        third.call_id = "call-3"
+        await agent.start(Callee(ring_s=0.1))
+        await peer.ask(peer.request("INVITE", secure_sdp()), 200)
+        assert agent._stack is not None
+        agent._stack.media.config = replace(agent._stack.media.config, srtp_needs_tls=True)
+        value = f"{peer.call_id};to-tag={peer.tag};from-tag=peer"
+        await third.ask(third.request("INVITE", secure_sdp(), headers=(("Replaces", value),)), 488)
+        await peer.ask(peer.request("BYE"), 200)
+        await agent.close()
+
+    run(test)
 
 
 @pytest.mark.parametrize(
