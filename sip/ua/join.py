@@ -1,7 +1,7 @@
 """Joins two calls of ours: whoever talks on one talks to whoever talks on the other, and both far ends leave.
 
 The end of an attended transfer by a phone whose both calls go through us. The two legs exchange descriptions
-and send their audio to each other over this machine's loopback; what they signal is handed across.
+and send their audio to each other within this machine; what they signal is handed across.
 """
 
 import re
@@ -11,6 +11,7 @@ from media.errors import Unsupported
 from media.leg import HangupCause
 from sip.errors import CallFailed, RemoteProtocolError
 from sip.rtpleg import RtpLeg
+from sip.rtpports import EVERYWHERE
 
 if TYPE_CHECKING:
     from sip.ua.session import Session
@@ -45,16 +46,25 @@ def join(session: "Session", other: "Session") -> None:
     leg, far = session.leg, other.leg
     assert leg is not None and far is not None
     try:
-        answer = far.answer(_near(leg.offer()))
-        leg.accept(_near(answer))
+        host = session.stack.media.config.host
+        answer = far.answer(_near(leg.offer(), host))
+        leg.accept(_near(answer, host))
     except RemoteProtocolError as e:
         leg.abandon_offer()
         raise CallFailed(e.status, str(e)) from e
+    for one in (leg, far):
+        one.signalled_by("")
     session.leg = other.leg = None
     session.line.session, other.line.session = Wire(far), Wire(leg)
     other.hangup(HangupCause.NORMAL)
 
 
-def _near(description: str) -> str:
-    """The description with this machine's loopback address: what the world calls us may not lead here."""
-    return _CONNECTION.sub(lambda m: f"c=IN {m[1]} {'127.0.0.1' if m[1] == 'IP4' else '::1'}", description)
+def _near(description: str, bound: str) -> str:
+    """The description with the address that our sockets are `bound` to, this machine's loopback where that is
+    all of them: what the world calls us may not lead here."""
+
+    def address(match: re.Match[str]) -> str:
+        loopback = "127.0.0.1" if match[1] == "IP4" else "::1"
+        return f"c=IN {match[1]} {loopback if bound in EVERYWHERE else bound}"
+
+    return _CONNECTION.sub(address, description)

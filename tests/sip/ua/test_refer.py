@@ -12,6 +12,7 @@ from sip.endpoint import OutboundCall
 from sip.errors import CallFailed
 from sip.ua.agent import UserAgent
 from sip.ua.config import Reach
+from sip.ua.join import _near
 from sip.ua.message import Request
 from tests.sip.ua.wire import HOST, UA_PORT, Callee, Ear, Peer, Wire, run, sdp, user_agent
 
@@ -177,9 +178,12 @@ def replacing(third: Peer, peer: Peer, *, suffix: str = "", tag: str = "") -> Re
 def test_an_invite_with_replaces_takes_the_call_over() -> None:
     async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
         await dial(peer)
-        await third.ask(replacing(third, peer), 200)
-        peer.answer(await peer.receive("BYE"), 200)
         ear = callee.ears[0]
+        latch = ear.leg._latch  # type: ignore[attr-defined]
+        latch.signalling_host = "192.0.2.1"
+        await third.ask(replacing(third, peer), 200)
+        assert latch.signalling_host == HOST, "where the new phone's audio may come from, behind its router"
+        peer.answer(await peer.receive("BYE"), 200)
         assert not ear.causes and len(callee.calls) == 1
         await third.ask(third.request("BYE"), 200)
         assert ear.causes == [HangupCause.NORMAL]
@@ -203,6 +207,15 @@ def test_replaces_that_fit_no_call_are_refused() -> None:
         no_codec = replacing(third, peer)
         no_codec.body = sdp("18")
         await third.ask(no_codec, 488)
+        third.tag = ""
+        no_sdp = replacing(third, peer)
+        no_sdp.headers.set("content-type", "text/plain")
+        await third.ask(no_sdp, 415)
+        third.tag = ""
+        brief = replacing(third, peer)
+        brief.headers.add("supported", "timer")
+        brief.headers.add("session-expires", "30")
+        await third.ask(brief, 422)
         assert not callee.ears[0].causes
         await peer.ask(peer.request("BYE"), 200)
         third.tag = ""
@@ -277,6 +290,13 @@ def test_a_phone_joins_two_calls_that_both_go_over_us() -> None:
         assert first.causes == second.causes == [HangupCause.NORMAL]
 
     scenario(test, refer=Reach.SAME_HOST)
+
+
+@pytest.mark.parametrize(
+    "bound, host", [("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("10.0.0.5", "10.0.0.5")]
+)
+def test_legs_that_are_joined_meet_where_their_sockets_are(bound: str, host: str) -> None:
+    assert f"c=IN IP4 {host}\r\n".encode() in _near(sdp().decode().replace(HOST, "192.0.2.1"), bound).encode()
 
 
 # Redirects
