@@ -30,7 +30,6 @@ async def renegotiate(session: "Session", direction: MediaDirection) -> None:
         if session.inviting or session.hung_up or session.leg is None:
             raise CallFailed(491, "another change is under way, or the call is over")
         session.inviting = True
-        session.direction = direction
         try:
             response = await _invite(session, direction)
         finally:
@@ -44,6 +43,7 @@ async def renegotiate(session: "Session", direction: MediaDirection) -> None:
         session.lost()
     if response is None or status >= 300:
         raise CallFailed(status, response.reason if response is not None else "no answer to re-INVITE")
+    session.direction = direction
 
 
 async def _invite(session: "Session", direction: MediaDirection) -> Response | None:

@@ -275,6 +275,13 @@ def test_hold_is_refused_and_the_call_goes_on() -> None:
         with pytest.raises(CallFailed):
             await task
         assert not leg.agreement.on_hold and ear.causes == []  # type: ignore[union-attr]
+        peer.follow(reinvite)
+        asked = peer.request("INVITE")  # what do we offer now?
+        asked.headers.set("from", f"<sip:peer@{HOST}:5070>;tag=peer")
+        peer.send(asked)
+        assert b"a=sendrecv" in (await peer.response(200)).body
+        peer.send(peer.request("ACK", sdp(), number=asked.cseq.number))
+        await asyncio.sleep(1)
 
     scenario(test)
 
