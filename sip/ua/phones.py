@@ -29,11 +29,16 @@ async def ring(
         except CallFailed as e:
             results.put_nowait(e)
 
+    result: RtpLeg | CallFailed | None = None
     try:
         async with task_scope() as start:
             for number, binding in enumerate(phones):
                 start(one(binding), f"sip phone {number} of {call_id}")
             result = await _first(results, len(phones))
+    except asyncio.CancelledError:  # while the others stopped ringing: nobody wants the call any more
+        if isinstance(result, RtpLeg):
+            await result.hangup(HangupCause.CANCELLED)
+        raise
     finally:
         while not results.empty():  # picked up in the same moment
             late = results.get_nowait()

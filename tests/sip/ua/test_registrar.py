@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from media.leg import HangupCause
-from sip.endpoint import OutboundCall
+from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed
 from sip.ua.accounts import Account, Challenge, DigestAlgorithm
 from sip.ua.agent import UserAgent
@@ -249,6 +249,39 @@ def test_when_two_phones_answer_at_once_one_is_hung_up_on() -> None:
         await leg.hangup(HangupCause.NORMAL)
         one.answer(await one.receive("BYE"), 200)
         two.answer(await two.receive("BYE"), 200)
+
+    scenario(test)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_call_given_up_in_the_moment_of_its_answer_is_hung_up(steps: int) -> None:
+    async def test(agent: UserAgent, one: Peer, two: Peer, callee: Callee) -> None:
+        await proven(one, register(one))
+        await proven(two, register(two))
+        loop = asyncio.get_running_loop()
+
+        def later(left: int) -> None:
+            if left:
+                loop.call_soon(later, left - 1)
+            else:
+                task.cancel()
+
+        def progress(reached: CallProgress) -> None:
+            if reached is CallProgress.ANSWERED:
+                later(steps)
+
+        task = asyncio.ensure_future(agent.place(OutboundCall("sip:101@voicegw"), progress))
+        first, second = await one.receive("INVITE"), await two.receive("INVITE")
+        two.answer(second, 180)
+        one.answer(first, 200, sdp())
+        await one.receive("ACK")
+        try:
+            await (await task).hangup(HangupCause.NORMAL)
+        except asyncio.CancelledError:
+            pass
+        two.answer(await two.receive("CANCEL"), 200)
+        two.answer(second, 487)
+        one.answer(await one.receive("BYE"), 200)
 
     scenario(test)
 
