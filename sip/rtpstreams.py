@@ -32,7 +32,7 @@ class Streams:
         if (old.codec, old.send_type, old.ptime_ms) != (new.codec, new.send_type, new.ptime_ms):
             self.sender = self._new_sender(new)
         self.sender.suppress_silence = self._suppresses(new)
-        if (self._tones is None) != (not self._listens(new)):
+        if (self._tones is None) == self._listens(new) or old.codec.rate != new.codec.rate:
             self._tones = self._new_tones(new)
         if old.dtmf_clock != new.dtmf_clock:
             self.keys = self._new_keys(new)
