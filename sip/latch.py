@@ -29,7 +29,7 @@ class Latch:
     def __init__(self, signalling_host: str = "", trusted: Sequence[Network] = ()) -> None:
         self._trusted = tuple(trusted)
         self.signalling_host = signalling_host
-        """Who signals now: another one after a transfer."""
+        """Who signals now, set by the endpoint: another one after a transfer. "": nobody."""
         self._agreed: Address = ("", 0)
         self.packets = 0
         """Packets of the current source; the driver counts them."""

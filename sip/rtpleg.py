@@ -73,8 +73,8 @@ class RtpLeg:
         self._loop = asyncio.get_running_loop()
         self.info, self._media, self._signalling = info, media, signalling
         self.stats = MediaStats()
-        self._latch = Latch(peer_host, media.trusted)
-        self._socket = RtpSocket(media, self._latch, self.stats, self._packet, self._report, host)
+        self.latch = Latch(peer_host, media.trusted)
+        self._socket = RtpSocket(media, self.latch, self.stats, self._packet, self._report, host)
         self.port = self._socket.port
         self._sdp = OfferAnswer(host, self.port, codecs or media.codecs, RANDOM.getrandbits(31))
         self._sdp.comfort_noise = media.config.dtx
@@ -143,7 +143,7 @@ class RtpLeg:
             self._streams.receiver.restart()
         self._on_hold = new.on_hold
         self._socket.encrypt(new.srtp)
-        self._latch.agree(new.host, new.port)
+        self.latch.agree(new.host, new.port)
         self._reports.agree(new.codec.clock, self._streams.receiver)
         self._socket.report_to(None if new.rtcp_mux else (new.host, new.rtcp_port))
         self._patience.renew()
@@ -154,10 +154,6 @@ class RtpLeg:
     def info_dtmf(self, digit: str) -> None:
         """A key came by INFO. Phones that send it by RTP too are believed once."""
         self._pressed("info", digit)
-
-    def signalled_by(self, host: str) -> None:
-        """From now on this host signals the call; of the one before no RTP is believed any more. "": none."""
-        self._latch.signalling_host = host
 
     def ended(self, cause: HangupCause) -> None:
         """The far end has hung up, or signalling has failed. Idempotent."""

@@ -53,7 +53,7 @@ def join(session: "Session", other: "Session") -> None:
         leg.abandon_offer()
         raise CallFailed(e.status, str(e)) from e
     for one in (leg, far):
-        one.signalled_by("")
+        one.latch.signalling_host = ""
     session.leg = other.leg = None
     session.line.session, other.line.session = Wire(far), Wire(leg)
     other.hangup(HangupCause.NORMAL)

@@ -106,7 +106,7 @@ class OutgoingInvite:
         waiting = [self._target]
         while True:
             self._target = waiting.pop(0)
-            response = await self._try()
+            response = await first_to_answer(self.stack, await self._ways(), self._invite)
             if 300 <= response.status < 400:
                 found = self._redirects.follow(response, self._target, self._trunk)
                 log.info("sip call redirected", extra={"call_id": self.call_id, "targets": len(found)})
@@ -115,9 +115,6 @@ class OutgoingInvite:
                 return response
             self._branches.close_early()
             self._trunk = trunk_after(self.stack.trunks, self._trunk, waiting[0])
-
-    async def _try(self) -> Response:
-        return await first_to_answer(self.stack, await self._ways(), self._invite)
 
     async def _ways(self) -> list[Flow]:
         if self._binding is not None:
@@ -139,7 +136,7 @@ class OutgoingInvite:
                 host = stack.exchange.host(flow)
                 self.leg = RtpLeg(stack.media, CallInfo(*ids), self._line, host)
             if self._moved is None:  # else the leg still talks to somebody
-                self.leg.signalled_by(flow.host)
+                self.leg.latch.signalling_host = flow.host
             self.leg.encrypt(stack.encryption(flow, self._trunk))
         except (PortsExhausted, RemoteProtocolError) as e:
             raise CallFailed(getattr(e, "status", 503), str(e)) from e

@@ -70,7 +70,7 @@ class Session:
         """This call is the one that the leg signals through from now on."""
         self.leg, self.line = leg, line
         line.session = self
-        leg.signalled_by(self.source.host)
+        leg.latch.signalling_host = self.source.host
 
     # Requests of the peer
 

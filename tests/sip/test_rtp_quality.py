@@ -130,6 +130,28 @@ def test_spraying_packets_over_our_ports_gets_nothing() -> None:
     with_phone(scene)
 
 
+def test_after_a_transfer_the_audio_of_whoever_signals_now_is_believed() -> None:
+    async def talk() -> None:
+        old, new = Phone(), Phone("127.0.0.2")  # both behind NAT
+        one = leg(media(), peer=HOST)
+        for phone in (old, new):
+            one.answer(phone_offer(9, host="192.0.2.77"))
+            phone.to = (HOST, one.port)
+        one.latch.signalling_host = "127.0.0.2"
+        one.start(FakeSink(one))
+        old.audio()
+        await asyncio.sleep(0.1)
+        new.audio()
+        await asyncio.sleep(0.1)
+        assert old.received() == [] and len(new.received()) >= 4
+        assert one.stats.received.foreign == 1
+        await one.hangup(HangupCause.NORMAL)
+        old.sock.close()
+        new.sock.close()
+
+    run(talk())
+
+
 def test_a_phone_behind_a_nat_that_binds_anew_is_followed() -> None:
     async def scene(one: RtpLeg, sink: FakeSink, phone: Phone) -> None:
         for _ in range(100):

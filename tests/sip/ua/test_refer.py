@@ -179,7 +179,7 @@ def test_an_invite_with_replaces_takes_the_call_over() -> None:
     async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
         await dial(peer)
         ear = callee.ears[0]
-        latch = ear.leg._latch  # type: ignore[attr-defined]
+        latch = ear.leg.latch  # type: ignore[attr-defined]
         latch.signalling_host = "192.0.2.1"
         await third.ask(replacing(third, peer), 200)
         assert latch.signalling_host == HOST, "where the new phone's audio may come from, behind its router"
