@@ -70,7 +70,9 @@ def _voice(name: str) -> Any:
 
 @cache
 def speech(text: str, voice: str = "slt") -> tuple[Samples, int]:
-    """Studio speech and its rate."""
+    """Studio speech and its rate; the same whatever was spoken before: breath is noise by the C library's
+    `rand`, and one syllable more or less of it is enough for a threshold."""
+    ctypes.CDLL(None).srand(1)
     pointer = _flite().flite_text_to_wave(text.encode(), _voice(voice))
     made = pointer.contents
     samples = np.ctypeslib.as_array(made.samples, (made.num_samples,)).astype(np.float32)
