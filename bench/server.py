@@ -34,6 +34,7 @@ def environment(
         "VOICEGW_HTTP__PORT": str(http_port),
         "VOICEGW_DATA_DIR": data_dir,
         "VOICEGW_LIMITS__MAX_CALLS": "500",
+        "VOICEGW_LIMITS__LATENESS_MS": "0",  # lateness is measured, not spared: no call is refused for it
         "VOICEGW_LOG__LEVEL": "warning",
     }
     if srtp:
@@ -54,7 +55,6 @@ def streaming() -> dict[str, str]:
         "VOICEGW_CARRIERS__TWILIO__CHECK_SIGNATURES": "false",
         "VOICEGW_CARRIERS__TWILIO__API_URL": "http://127.0.0.1:9",  # nobody: no request may leave
         "VOICEGW_CARRIERS__TWILIO__TRIES": "1",
-        "VOICEGW_LIMITS__LATENESS_MS": "0",
         "VOICEGW_VAD": '{"engine": "webrtc", "start_ms": 200, "window_ms": 240, "hangover_ms": 200}',
         "VOICEGW_TURN__END_SILENCE_MS": "200",
         "VOICEGW_TURN__COMPLETE_SILENCE_MS": "200",

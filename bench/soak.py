@@ -26,7 +26,7 @@ import numpy as np
 
 from bench.calls import Server, rss_mb
 from tests.e2e.line import SILENCE
-from tests.e2e.sipp import Scenario, sipp
+from tests.e2e.sipp import Scenario, Sipp, sipp
 
 MOST_MB = 1.0  # in 1000 calls
 TALK_MS = 700
@@ -63,17 +63,17 @@ def calls_of(http_port: int) -> list[dict[str, Any]]:
     return found
 
 
-def watch(server: Server, port: int, calls: int, limit_s: float) -> list[tuple[int, float]]:
-    """Ended calls and MB, ten times in a thousand calls."""
+def watch(server: Server, port: int, caller: Sipp, calls: int, limit_s: float) -> list[tuple[int, float]]:
+    """Ended calls and MB, ten times in a thousand calls, until the caller has placed them all."""
     seen: list[tuple[int, float]] = []
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
-        count = ended(port + 1)
+        placed, count = caller.process.poll() is not None, ended(port + 1)
         if not seen or count - seen[-1][0] >= 100 or count >= calls:
             seen.append((count, rss_mb(server.pid)))
             if count // 1000 > (seen[-2][0] if len(seen) > 1 else 0) // 1000:
                 print(f"{count:6} calls  {seen[-1][1]:7.2f} MB", flush=True)
-        if count >= calls:
+        if count >= calls or placed:
             break
         time.sleep(0.5)
     return seen
@@ -106,7 +106,7 @@ def main() -> int:
         scenario = Scenario("soak").call().play(folder / "silence.ulaw").pause(TALK_MS).bye()
         arguments = ("-m", str(calls), "-r", str(rate), "-l", "500", "-mp", "31000")
         with sipp(folder / "sipp", scenario, f"127.0.0.1:{port}", *arguments, timeout_s=3600) as caller:
-            seen = watch(server, port, calls, 60 + 3 * calls / rate)
+            seen = watch(server, port, caller, calls, 60 + 3 * calls / rate)
             code = caller.process.wait(60)
         time.sleep(2)  # the last rows
         bad = [c for c in calls_of(port + 1) if (c["state"], c["cause"]) != ("ended", "normal")]
