@@ -103,6 +103,11 @@ def call(
     if script is not None and given:
         raise typer.BadParameter("--script says it all; leave out --say, --wav and --dtmf")
     plan = load(script) if script is not None else scripts.Script(tuple(given))
+    if plan.asks:
+        raise typer.BadParameter(
+            f"{script}: `answer` needs a server that tells what is asked: voicegw simulate",
+            param_hint="--script",
+        )
     if voice:
         plan = replace(plan, voice=voice)
     if ca_file is not None and not ca_file.is_file():

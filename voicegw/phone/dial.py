@@ -1,7 +1,7 @@
 """One call of the test phone, from dialling to hang-up, over any `SipEndpoint`."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from media.leg import CallLeg
@@ -11,7 +11,7 @@ from sip.ua.grammar import SipUri
 from voicegw.phone.noise import Background
 from voicegw.phone.report import CallRecord
 from voicegw.phone.script import Play, Say, Script
-from voicegw.phone.session import Happening, PhoneSession
+from voicegw.phone.session import Asks, Happening, PhoneSession, Sounds
 from voicegw.phone.sound import Samples, Sound, Speak, find_voice, read_sound
 
 
@@ -33,6 +33,7 @@ class Listener:
     on_progress: Callable[[CallProgress], None] = lambda progress: None
     on_session: Callable[[PhoneSession], None] = lambda session: None
     on_happening: Callable[[Happening], None] = lambda happening: None
+    asks: Asks | None = None  # for scripts with an Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +44,21 @@ class Terms:
     seed: int = 0  # of the noise
 
 
-async def prepare(script: Script, made: dict[tuple[str, str], Sound] | None = None) -> dict[int, Sound]:
-    """The sounds of the steps that speak, by their number, made before the call. `made` keeps those of
-    voice and text for further calls. Raises VoicegwError."""
+async def prepare(script: Script, made: dict[tuple[str, str], Sound] | None = None) -> Sounds:
+    """All sounds of the script, made before the call. `made` keeps those of voice and text for further
+    calls. Raises VoicegwError."""
     made = {} if made is None else made
     voices: dict[str, Speak] = {}
-    sounds: dict[int, Sound] = {}
-    for number, step in enumerate(script.steps):
+    sounds: dict[Say | Play, Sound] = {}
+    for step in script.sounding():
         if isinstance(step, Say):
             key = step.voice or script.voice, step.text
             if key not in made:
                 speak = voices.setdefault(key[0], find_voice(key[0]))
                 made[key] = await speak(step.text)
-            sounds[number] = made[key]
-        elif isinstance(step, Play):
-            sounds[number] = read_sound(step.file)
+            sounds[step] = made[key]
+        else:
+            sounds[step] = read_sound(step.file)
     return sounds
 
 
@@ -73,7 +74,7 @@ async def dial(
     endpoint: SipEndpoint,
     call: OutboundCall,
     script: Script,
-    sounds: Mapping[int, Sound],
+    sounds: Sounds,
     terms: Terms,
     listener: Listener = Listener(),
 ) -> Call:
@@ -86,11 +87,11 @@ async def dial(
     noise, rate = script.line.noise, leg.format.rate
     # In a thread: other calls of this loop must not wait for the arithmetic.
     background = None if noise is None else await asyncio.to_thread(Background, noise, rate, terms.seed)
-    session = PhoneSession(leg, listener.on_happening, background)
+    session = PhoneSession(leg, listener.on_happening, background, listener.asks)
     listener.on_session(session)
     try:
         async with asyncio.timeout(terms.limit_s):
-            await session.perform(script, {number: sound.at(rate) for number, sound in sounds.items()})
+            await session.perform(script, {step: sound.at(rate) for step, sound in sounds.items()})
     except TimeoutError:
         session.record.problems.append(f"the call was not over after {terms.limit_s:g} s")
         await session.hang_up("timeout")

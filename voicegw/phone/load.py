@@ -22,6 +22,7 @@ from voicegw.config.source import Path_, Settings, dotted, read
 from voicegw.errors import ConfigError, Problem
 from voicegw.phone.script import (
     DTMF_KEYS,
+    Answer,
     Expect,
     HangUp,
     KeyWay,
@@ -34,6 +35,7 @@ from voicegw.phone.script import (
     Pause,
     Play,
     Press,
+    Reply,
     Say,
     Script,
     ServerExpect,
@@ -45,7 +47,7 @@ from voicegw.phone.script import (
 
 E = TypeVar("E", bound=StrEnum)
 
-VERBS = ("say", "wav", "dtmf", "wait_silence_ms", "pause_ms", "wait_bot", "hangup")
+VERBS = ("say", "wav", "dtmf", "wait_silence_ms", "pause_ms", "wait_bot", "hangup", "answer")
 MODIFIERS = ("over_bot_after_ms", "after_silence_ms", "now")
 EXTRAS = {"say": ("voice",), "dtmf": ("by",)}
 TIMES = ("turn_silence_ms", "patience_ms", "linger_ms")
@@ -180,9 +182,7 @@ class _Reader:
         value = raw[verb]
         match verb:
             case "say":
-                if text := self._text(path, value):
-                    if not speakable(text):
-                        self._wrong(path, f"holds nothing to say: {text!r}")
+                if text := self._said(path, value):
                     voice = self._text((*path[:-1], "voice"), raw["voice"]) if "voice" in raw else ""
                     yield Say(text, when, voice)
             case "wav":
@@ -192,6 +192,11 @@ class _Reader:
                 if (text := self._text(path, value)) and not self._keys(path, text):
                     by = self._choice((*path[:-1], "by"), raw["by"], KeyWay) if "by" in raw else None
                     yield Press(text.upper(), when, by)
+            case "answer":
+                replies = value if isinstance(value, dict) else {}
+                if not replies:
+                    self._wrong(path, "must map nodes of the flow to what is said there")
+                yield Answer({str(k): tuple(self._replies((*path, k), v)) for k, v in replies.items()})
             case "wait_silence_ms":
                 yield WaitSilence(self._number(path, value, 20, 600_000))
             case "pause_ms":
@@ -200,6 +205,27 @@ class _Reader:
                 if value is not True:
                     self._wrong(path, "takes no value but true")
                 yield WaitBot() if verb == "wait_bot" else HangUp(when)
+
+    def _replies(self, path: Path_, value: Any) -> Iterator[Reply]:
+        """A line, or several with conditions."""
+        if not isinstance(value, list):
+            yield from self._reply(path, value, {})
+            return
+        for n, raw in enumerate(value):
+            at = (*path, n)
+            if self._mapping(at, raw, ("say", "when")):
+                when = self._any_mapping((*at, "when"), raw.get("when", {}))
+                yield from self._reply((*at, "say"), raw.get("say"), when)
+
+    def _reply(self, path: Path_, text: Any, when: dict[str, Any]) -> Iterator[Reply]:
+        if said := self._said(path, text):
+            yield Reply(Say(said), when)
+
+    def _said(self, path: Path_, value: Any) -> str:
+        text = self._text(path, value)
+        if text and not speakable(text):
+            self._wrong(path, f"holds nothing to say: {text!r}")
+        return text
 
     def _when(self, path: Path_, raw: dict[str, Any], otherwise: When) -> When:
         given = [key for key in MODIFIERS if key in raw]

@@ -7,6 +7,7 @@ format, voicegw/phone/load.py reads it.
 been silent for `turn_silence_ms`. `now: true` does not wait.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -111,7 +112,39 @@ class HangUp:
     when: When = Now()
 
 
-Step = Say | Play | Press | WaitBot | WaitSilence | Pause | HangUp
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a call stands by what the server knows."""
+
+    node: str = ""  # of the flow; "": nobody knows
+    slots: Mapping[str, Any] = field(default_factory=dict)  # as understood so far
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is said at a node, provided that the slots named have these values."""
+
+    line: Say
+    when: Mapping[str, Any] = field(default_factory=dict)
+
+    def fits(self, slots: Mapping[str, Any]) -> bool:
+        """Whether it is to be said."""
+        return all(str(slots.get(name)).lower() == str(value).lower() for name, value in self.when.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Say what the bot asks for, however often it asks, until the call is over."""
+
+    replies: Mapping[str, tuple[Reply, ...]]  # by the node of the flow that asks; the first that fits
+
+    def to(self, standing: Standing) -> Say | None:
+        """The line to say there."""
+        fitting = (reply.line for reply in self.replies.get(standing.node, ()) if reply.fits(standing.slots))
+        return next(fitting, None)
+
+
+Step = Say | Play | Press | WaitBot | WaitSilence | Pause | HangUp | Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,3 +223,17 @@ class Script:
     line: LineQuality = LineQuality()
     give_up_after_ms: int | None = None  # of ringing: then the call is cancelled
     served: ServerExpect = ServerExpect()
+
+    @property
+    def asks(self) -> bool:
+        """Whether the server must be asked while the call runs."""
+        return any(isinstance(step, Answer) for step in self.steps)
+
+    def sounding(self) -> Iterator[Say | Play]:
+        """All that makes a sound."""
+        for step in self.steps:
+            match step:
+                case Say() | Play():
+                    yield step
+                case Answer(replies):
+                    yield from (reply.line for some in replies.values() for reply in some)

@@ -6,8 +6,9 @@ else waits for the clock (`_until`), so that a scripted call runs the same on a 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,6 +21,7 @@ from media.vad import webrtc
 from voicegw.phone.noise import Background
 from voicegw.phone.report import UTTERANCE_GAP_MS, CallRecord, Line, Span
 from voicegw.phone.script import (
+    Answer,
     HangUp,
     KeyWay,
     OnTurn,
@@ -29,6 +31,7 @@ from voicegw.phone.script import (
     Press,
     Say,
     Script,
+    Standing,
     Step,
     WaitBot,
     WaitSilence,
@@ -40,6 +43,11 @@ log = logging.getLogger(__name__)
 
 KEY_MS = 180  # a key and the pause after it, as our stacks press them
 HANGOVER_MS = 120  # the detector's; pauses are counted here
+MOST_ANSWERS = 40  # of a caller who answers whatever he is asked: then bot and caller talk in circles
+
+Sounds = Mapping[Say | Play, Sound]
+Asks = Callable[[str], Awaitable[Standing]]
+"""Where the call with this Call-ID stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +79,10 @@ class PhoneSession:
         leg: CallLeg,
         on_happening: Callable[[Happening], None] = lambda happening: None,
         background: Background | None = None,
+        asks: Asks | None = None,
     ) -> None:
         """`background` is heard whenever no key is pressed."""
-        self._leg, self._background = leg, background
+        self._leg, self._background, self._asks = leg, background, asks
         self._tell = on_happening
         self._ears = webrtc.create(webrtc.Config(hangover_ms=HANGOVER_MS))
         self._clock = asyncio.Event()  # a frame came, or the call is over
@@ -81,6 +90,7 @@ class PhoneSession:
         self._line: list[bytes] = []  # frames to say, last first
         self._said, self._received = bytearray(), bytearray()
         self._bot_since: int | None = None  # start of the span being heard
+        self._answers = 0  # lines that no step of the script stands for
         self._untold = 0  # index of the first span that the user has not been told of
         self._closed: HangupCause | None = None
         self._hanging_up = False
@@ -135,20 +145,19 @@ class PhoneSession:
 
     # The script
 
-    async def perform(self, script: Script, sounds: Mapping[int, Sound]) -> CallRecord:
-        """Live through the call. `sounds` are those of the steps that speak, by their number, at the
-        leg's rate. Cancelling leaves the call as it is: `hang_up` follows."""
+    async def perform(self, script: Script, sounds: Sounds) -> CallRecord:
+        """Live through the call. `sounds` are at the leg's rate. Cancelling leaves the call as it is:
+        `hang_up` follows."""
         self._leg.start(self)
         try:
-            for number, step in enumerate(script.steps):
-                await self._step(script, step, sounds.get(number))
+            for step in script.steps:
+                await self._step(script, step, sounds)
             if not self._hanging_up:
                 await self._linger(script)
                 await self.hang_up("caller")
         except _Over:
-            unsaid = sum(isinstance(step, Say | Play | Press) for step in script.steps) - len(
-                self.record.lines
-            )
+            steps = sum(isinstance(step, Say | Play | Press) for step in script.steps)
+            unsaid = steps - (len(self.record.lines) - self._answers)
             if unsaid:
                 self._problem(f"the bot ended the call before {unsaid} of our lines")
         return self.record
@@ -175,7 +184,7 @@ class PhoneSession:
         rate = self._leg.format.rate
         return self.stereo()[1][max(0, span.start_ms) * rate // 1000 : span.end_ms * rate // 1000]
 
-    async def _step(self, script: Script, step: Step, sound: Sound | None) -> None:
+    async def _step(self, script: Script, step: Step, sounds: Sounds) -> None:
         match step:
             case Say(text, when) | Press(text, when):
                 await self._wait_for(when, script, text)
@@ -185,9 +194,9 @@ class PhoneSession:
                 await self._wait_for(when, script, "hangup")
         match step:
             case Say(text):
-                await self._speak("say", text, sound)
+                await self._speak("say", text, sounds[step])
             case Play(file):
-                await self._speak("wav", file.name, sound)
+                await self._speak("wav", file.name, sounds[step])
             case Press(digits, by=by):
                 await self._press(digits, by or script.keys_by)
             case WaitBot():
@@ -199,6 +208,21 @@ class PhoneSession:
                 await self._until(lambda: False, ms)
             case HangUp():
                 await self.hang_up("caller")
+            case Answer():
+                await self._answer(script, step, sounds)
+
+    async def _answer(self, script: Script, answer: Answer, sounds: Sounds) -> None:
+        assert self._asks is not None, "a script with an Answer needs somebody who knows the question"
+        for _ in range(MOST_ANSWERS):
+            await self._wait_for(OnTurn(), script, "an answer")
+            standing = await self._asks(self._leg.info.carrier_id)
+            if (line := answer.to(standing)) is not None:
+                self._answers += 1
+                await self._speak("say", line.text, sounds[line])
+            elif not await self._until(partial(self._spoken_since, self._now), script.patience_ms):
+                self._problem(f"the bot waits at {standing.node or '?'!r}, and we have no answer to that")
+                return
+        self._problem(f"the bot was not content with {MOST_ANSWERS} answers")
 
     async def _wait_for(self, when: When, script: Script, text: str) -> None:
         since = self.record.lines[-1].end_ms if self.record.lines else 0
@@ -214,8 +238,7 @@ class PhoneSession:
                         f"the bot did not speak for {after_ms} ms, so nothing was there to interrupt"
                     )
 
-    async def _speak(self, kind: Literal["say", "wav"], text: str, sound: Sound | None) -> None:
-        assert sound is not None, "perform() was given no sound for this step"
+    async def _speak(self, kind: Literal["say", "wav"], text: str, sound: Sound) -> None:
         first, last = sound.audible()
         # on_tick says the first frame in the place of the frame that comes next.
         start, over_bot = self._now, self._bot_since is not None

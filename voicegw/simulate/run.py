@@ -90,10 +90,10 @@ def cases(scripts: Sequence[Script], options: Options) -> list[Case]:
 
 def unanswerable(scripts: Sequence[Script], options: Options) -> str:
     """Why the scenarios cannot be judged; "" if they can."""
-    asking = [script.name for script in scripts if script.served.anything]
+    asking = [script.name for script in scripts if script.served.anything or script.asks]
     if asking and not options.api:
         return (
-            f"{', '.join(asking[:5])} expects what only the server knows: say where it is (--api), or --serve"
+            f"{', '.join(asking[:5])} needs what only the server knows: say where it is (--api), or --serve"
         )
     return ""
 
@@ -147,7 +147,8 @@ async def _call(floor: _Floor, case: Case, at: int) -> Result:
         sounds = await prepare(script, floor.sounds)
         seed = f"{case.seed}/{script.name}"
         async with phone_endpoint(options.stack, script.line, seed, floor.metronome) as endpoint:
-            listener = Listener(on_happening=lambda event: lines.append(happening(event)))
+            asks = floor.server.standing if floor.server is not None else None
+            listener = Listener(on_happening=lambda event: lines.append(happening(event)), asks=asks)
             done = await dial(endpoint, call, script, sounds, Terms(options.limit_s, case.seed), listener)
     except CallFailed as error:
         result = replace(result, status=error.status, failures=_refused(script, error))

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from voicegw.errors import VoicegwError
+from voicegw.phone.script import Standing
 
 SETTLE_S = 15.0  # recordings and rows are finished within a second or two of a call's end
 LOOK_S = 0.25
@@ -44,15 +45,34 @@ class Server:
             raise VoicegwError(f"the server has no finished call of {sip_call_id or caller}")
         found = ours[0]
         call = json.loads(await self._get(f"api/calls/{found['id']}"))
-        timeline = await self._get(f"api/calls/{found['id']}/timeline") if found["timeline"] else ""
-        events = tuple(json.loads(line) for line in timeline.splitlines())
+        events = await self._events(found["id"]) if found["timeline"] else ()
         return Served(call, events, len(ours))
 
+    async def standing(self, sip_call_id: str) -> Standing:
+        """Where the call with this Call-ID stands now; it is known a second later. Raises VoicegwError."""
+        for call in await self._listed():
+            if call["carrier_id"] == sip_call_id and call["timeline"]:
+                events = await self._events(call["id"])
+                notes = [(e["name"], e.get("data") or {}) for e in events if e.get("event") == "note"]
+                nodes = [str(data["id"]) for name, data in notes if name == "node"]
+                slots = {str(data["name"]): data.get("value") for name, data in notes if name == "slot"}
+                return Standing(nodes[-1] if nodes else "", slots)
+        return Standing()
+
     async def _finished(self, sip_call_id: str, caller: str) -> list[dict[str, Any]]:
-        listed: list[dict[str, Any]] = json.loads(await self._get(f"api/calls?limit={LATEST}"))["calls"]
+        listed = await self._listed()
         key, value = ("carrier_id", sip_call_id) if sip_call_id else ("from", caller)
         ours = [call for call in listed if call[key] == value]
         return ours if all(_written(call) for call in ours) else []
+
+    async def _listed(self) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = json.loads(await self._get(f"api/calls?limit={LATEST}"))["calls"]
+        return listed
+
+    async def _events(self, call_id: str) -> tuple[dict[str, Any], ...]:
+        """Of a call that may still go on: only whole lines are written."""
+        timeline = await self._get(f"api/calls/{call_id}/timeline")
+        return tuple(json.loads(line) for line in timeline.splitlines())
 
     async def _get(self, path: str) -> str:
         try:

@@ -37,7 +37,7 @@ class BotLeg:
         stops_after_ms: int | None = None,
         hangs_up_after: int | None = None,  # answers
     ) -> None:
-        self.info = CallInfo("c1", "phone", "bot", "fake")
+        self.info = CallInfo("c1", "phone", "bot", "fake", "sip-1")
         self.format = AudioFormat()
         self.answers, self.latency_ms, self.stops_after_ms = answers, latency_ms, stops_after_ms
         self.hangs_up_after = hangs_up_after

@@ -6,6 +6,7 @@ from media.impairment import Impairment
 from voicegw.errors import ConfigError
 from voicegw.phone.load import load, load_all
 from voicegw.phone.script import (
+    Answer,
     Expect,
     HangUp,
     KeyWay,
@@ -18,6 +19,7 @@ from voicegw.phone.script import (
     Pause,
     Play,
     Press,
+    Reply,
     Say,
     Script,
     ServerExpect,
@@ -44,6 +46,9 @@ caller:
   - wait_bot: true
   - say: bye
     now: false
+  - answer:
+      ask_day: next thursday
+      2: [{when: {day: thursday}, say: yes please}, {say: no}]
   - hangup
 expect:
   bot_utterances: 3
@@ -73,6 +78,12 @@ def test_every_step_is_read(tmp_path: Path) -> None:
             WaitBot(),
             WaitBot(),
             Say("bye", OnTurn()),
+            Answer(
+                {
+                    "ask_day": (Reply(Say("next thursday")),),
+                    "2": (Reply(Say("yes please"), {"day": "thursday"}), Reply(Say("no"))),
+                }
+            ),
             HangUp(),
         ),
         expect=Expect(3, 1500, 700, 60, "bot"),
@@ -92,6 +103,9 @@ def test_every_step_is_read(tmp_path: Path) -> None:
         ("caller:\n- {}", 2, "caller[0]: .*; this one has nothing"),
         ("caller:\n- hello", 2, "caller[0]: is no step"),
         ("caller:\n- say: ''", 2, "caller[0].say: must be text, not ''"),
+        ("caller:\n- answer: yes", 2, "caller[0].answer: must map nodes of the flow"),
+        ("caller:\n- answer:\n    n: '.'", 3, "caller[0].answer.n: holds nothing to say: '.'"),
+        ("caller:\n- answer:\n    n: [{sya: a}]", 3, "caller[0].answer.n[0].sya: unknown"),
         ("caller:\n- say: '... !'", 2, "caller[0].say: holds nothing to say: '... !'"),
         ("caller:\n- dtmf: 12", 2, 'caller[0].dtmf: must be text, not 12; quote it: "12"'),
         ("caller:\n- dtmf: 1x#!", 2, "caller[0].dtmf: 'x!' is on no phone"),

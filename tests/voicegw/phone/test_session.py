@@ -11,6 +11,7 @@ from tests.voicegw.phone.bot import BotLeg, spoken
 from voicegw.phone.dial import prepare
 from voicegw.phone.report import CallRecord
 from voicegw.phone.script import (
+    Answer,
     Expect,
     HangUp,
     Now,
@@ -18,12 +19,14 @@ from voicegw.phone.script import (
     OverBot,
     Pause,
     Press,
+    Reply,
     Say,
     Script,
+    Standing,
     WaitBot,
     WaitSilence,
 )
-from voicegw.phone.session import Happening, PhoneSession
+from voicegw.phone.session import MOST_ANSWERS, Asks, Happening, PhoneSession
 from voicegw.phone.sound import Sound
 
 GREETING = "Welcome to the city clinic. How can I help you today?"
@@ -35,14 +38,15 @@ def line(text: str) -> Sound:
 
 
 class Call:
-    def __init__(self, leg: BotLeg, script: Script) -> None:
+    def __init__(self, leg: BotLeg, script: Script, asks: Asks | None = None) -> None:
         self.leg, self.script = leg, script
         self.told: list[Happening] = []
-        self.sounds = {n: line(s.text) for n, s in enumerate(script.steps) if isinstance(s, Say)}
+        self.sounds = {said: line(said.text) for said in script.sounding() if isinstance(said, Say)}
+        self.asks = asks
 
     def live(self, limit_s: float = 120) -> CallRecord:
         async def scenario() -> CallRecord:
-            self.session = PhoneSession(self.leg, self.told.append)
+            self.session = PhoneSession(self.leg, self.told.append, asks=self.asks)
             async with task_scope() as start:
                 start(self.leg.run(), "bot")
                 async with asyncio.timeout(limit_s):
@@ -99,6 +103,48 @@ def test_a_bot_that_cannot_be_interrupted_is_recognised() -> None:
     script = Script((Say("stop", OverBot(600)),))
     record = Call(BotLeg([LONG, "Okay."], stops_after_ms=None), script).live()
     assert record.barge_ins() == [None]
+
+
+class Flow:
+    """Where the flow stands, each time that it is asked."""
+
+    def __init__(self, *standings: str | Standing) -> None:
+        self.standings = [s if isinstance(s, Standing) else Standing(s) for s in standings]
+        self.asked = 0
+
+    async def __call__(self, sip_call_id: str) -> Standing:
+        assert sip_call_id == "sip-1"
+        self.asked += 1
+        return self.standings.pop(0)
+
+
+def test_who_answers_what_he_is_asked_repeats_what_was_not_understood() -> None:
+    right = Reply(Say("yes please"), {"day": "tuesday"})
+    replies = {"day": (Reply(Say("next Tuesday")),), "sure": (right, Reply(Say("no")))}
+    asked = ["Sorry, which day?", "Next Thursday, right?", "Which day?", "Next Tuesday, right?", "Done."]
+    bot = BotLeg([GREETING, *asked], hangs_up_after=6)
+    thursday, tuesday = Standing("sure", {"day": "thursday"}), Standing("sure", {"day": "Tuesday"})
+    record = Call(bot, Script((Answer(replies),)), Flow("day", "day", thursday, "day", tuesday)).live()
+    assert [said.text for said in record.lines] == [*["next Tuesday"] * 2, "no", "next Tuesday", "yes please"]
+    assert (record.hangup, record.problems) == ("bot", [])
+
+
+def test_a_question_without_an_answer_is_waited_out_and_named() -> None:
+    script = Script((Answer({"day": (Reply(Say("next Tuesday")),)}),), patience_ms=2000)
+    flow = Flow("moment", "day", "name")
+    record = Call(BotLeg([GREETING, "One moment.", "Your name?"]), script, flow).live()
+    # After the greeting nothing follows: the bot is silent as long as we are.
+    assert record.lines == [] and flow.asked == 1
+    assert record.problems == ["the bot waits at 'moment', and we have no answer to that"]
+    assert record.hangup == "caller"
+
+
+def test_bot_and_caller_do_not_talk_in_circles_for_ever() -> None:
+    script = Script((Answer({"day": (Reply(Say("Tuesday")),)}),))
+    flow = Flow(*["day"] * 100)
+    record = Call(BotLeg(["Which day?"] * 100), script, flow).live(limit_s=600)
+    assert len(record.lines) == MOST_ANSWERS
+    assert record.problems == [f"the bot was not content with {MOST_ANSWERS} answers"]
 
 
 def test_keys_are_a_turn_like_any_other() -> None:
