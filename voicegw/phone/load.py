@@ -106,12 +106,88 @@ def _put(node: Any, path: list[str], value: Any) -> None:
     node[path[-1]] = value
 
 
-class _Reader:
-    """Plain data to a script; collects what is wrong."""
+class _Values:
+    """Plain data of one script, and its values by kind; collects what is wrong."""
 
     def __init__(self, settings: Settings, file: Path, data: dict[str, Any]) -> None:
         self._settings, self._file, self._data = settings, file, data
         self.problems: list[Problem] = []
+
+    def _mapping(self, path: Path_, raw: Any, keys: tuple[str, ...]) -> bool:
+        if not isinstance(raw, dict):
+            self._wrong(path, "must be a mapping")
+            return False
+        self._known(path, raw, keys)
+        return True
+
+    def _known(self, path: Path_, raw: dict[str, Any], keys: tuple[str, ...]) -> None:
+        for key in raw:
+            if key not in keys:
+                hint = did_you_mean(key, keys)
+                self._wrong((*path, key), f"unknown{hint}; there are {', '.join(keys)}")
+
+    def _sound_file(self, path: Path_, value: Any) -> Path | None:
+        text = self._text(path, value)
+        if not text:
+            return None
+        file = self._file.parent / text
+        if not file.is_file():
+            self._wrong(path, f"there is no file {file}")
+        return file
+
+    def _choice(self, path: Path_, value: Any, kind: type[E]) -> E:
+        names = [member.value for member in kind]
+        if value in names:
+            return kind(value)
+        hint = did_you_mean(str(value), names)
+        self._wrong(path, f"must be one of {', '.join(names)}, not {value!r}{hint}")
+        return next(iter(kind))
+
+    def _texts(self, path: Path_, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            return tuple(filter(None, [self._text(path, value)]))
+        return tuple(filter(None, [self._text((*path, n), text) for n, text in enumerate(value)]))
+
+    def _text(self, path: Path_, value: Any) -> str:
+        if isinstance(value, str) and value.strip():
+            return value
+        number = isinstance(value, int) and not isinstance(value, bool)
+        hint = f'; quote it: "{value}"' if number else ""  # `dtmf: 0123` is 83 to YAML 1.1
+        self._wrong(path, f"must be text, not {value!r}{hint}")
+        return ""
+
+    def _keys(self, path: Path_, text: str) -> str:
+        wrong = "".join(char for char in text if char not in DTMF_KEYS)
+        if wrong:
+            self._wrong(path, f"{wrong!r} is on no phone; keys are 0-9 * # A-D")
+        return wrong
+
+    def _number(self, path: Path_, value: Any, low: int, high: int) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        self._wrong(path, f"must be a whole number from {low} to {high}, not {value!r}")
+        return low
+
+    def _share(self, path: Path_, value: Any, low: float, high: float) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+            return float(value)
+        self._wrong(path, f"must be a number from {low:g} to {high:g}, not {value!r}")
+        return low
+
+    def _wrong(self, path: Path_, message: str) -> None:
+        self.problems.append(Problem(self._settings.where(path) or str(self._file), dotted(path), message))
+
+    def _any_mapping(self, path: Path_, value: Any) -> dict[str, Any]:
+        if isinstance(value, str | list):  # a name, or some: that they are there
+            value = dict.fromkeys([value] if isinstance(value, str) else map(str, value))
+        if not isinstance(value, Mapping):
+            self._wrong(path, f"must be a mapping, not {value!r}")
+            return {}
+        return dict(value)
+
+
+class _Reader(_Values):
+    """Plain data to a script."""
 
     def script(self, suffix: str) -> Script:
         data = self._data
@@ -305,77 +381,3 @@ class _Reader:
         }
         found = {key: readers[key]((*path, key), raw[key]) for key in readers if key in raw}
         return ServerExpect(**found)
-
-    def _any_mapping(self, path: Path_, value: Any) -> dict[str, Any]:
-        if isinstance(value, str | list):  # a name, or some: that they are there
-            value = dict.fromkeys([value] if isinstance(value, str) else map(str, value))
-        if not isinstance(value, Mapping):
-            self._wrong(path, f"must be a mapping, not {value!r}")
-            return {}
-        return dict(value)
-
-    # Values
-
-    def _mapping(self, path: Path_, raw: Any, keys: tuple[str, ...]) -> bool:
-        if not isinstance(raw, dict):
-            self._wrong(path, "must be a mapping")
-            return False
-        self._known(path, raw, keys)
-        return True
-
-    def _known(self, path: Path_, raw: dict[str, Any], keys: tuple[str, ...]) -> None:
-        for key in raw:
-            if key not in keys:
-                hint = did_you_mean(key, keys)
-                self._wrong((*path, key), f"unknown{hint}; there are {', '.join(keys)}")
-
-    def _sound_file(self, path: Path_, value: Any) -> Path | None:
-        text = self._text(path, value)
-        if not text:
-            return None
-        file = self._file.parent / text
-        if not file.is_file():
-            self._wrong(path, f"there is no file {file}")
-        return file
-
-    def _choice(self, path: Path_, value: Any, kind: type[E]) -> E:
-        names = [member.value for member in kind]
-        if value in names:
-            return kind(value)
-        hint = did_you_mean(str(value), names)
-        self._wrong(path, f"must be one of {', '.join(names)}, not {value!r}{hint}")
-        return next(iter(kind))
-
-    def _texts(self, path: Path_, value: Any) -> tuple[str, ...]:
-        if not isinstance(value, list):
-            return tuple(filter(None, [self._text(path, value)]))
-        return tuple(filter(None, [self._text((*path, n), text) for n, text in enumerate(value)]))
-
-    def _text(self, path: Path_, value: Any) -> str:
-        if isinstance(value, str) and value.strip():
-            return value
-        number = isinstance(value, int) and not isinstance(value, bool)
-        hint = f'; quote it: "{value}"' if number else ""  # `dtmf: 0123` is 83 to YAML 1.1
-        self._wrong(path, f"must be text, not {value!r}{hint}")
-        return ""
-
-    def _keys(self, path: Path_, text: str) -> str:
-        wrong = "".join(char for char in text if char not in DTMF_KEYS)
-        if wrong:
-            self._wrong(path, f"{wrong!r} is on no phone; keys are 0-9 * # A-D")
-        return wrong
-
-    def _number(self, path: Path_, value: Any, low: int, high: int) -> int:
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-            return value
-        self._wrong(path, f"must be a whole number from {low} to {high}, not {value!r}")
-        return low
-
-    def _share(self, path: Path_, value: Any, low: float, high: float) -> float:
-        if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
-            return float(value)
-        self._wrong(path, f"must be a number from {low:g} to {high:g}, not {value!r}")
-        return low
-
-    def _wrong(self, path: Path_, message: str) -> None:
-        self.problems.append(Problem(self._settings.where(path) or str(self._file), dotted(path), message))

@@ -6,7 +6,7 @@ else waits for the clock (`_until`), so that a scripted call runs the same on a 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol, runtime_checkable
@@ -244,20 +244,14 @@ class PhoneSession:
         start, over_bot = self._now, self._bot_since is not None
         line = Line(kind, text, start + first, start + last, over_bot)
         self.record.lines.append(line)
-        self._line = self._frames(sound.samples.astype("<i2").tobytes())
+        self._line = _frames(sound.samples.astype("<i2").tobytes(), self._leg.format.size)
         await self._until(lambda: not self._line)
         self._tell(Happening(line.start_ms, "line", text, last - first))
-
-    def _frames(self, pcm: bytes) -> list[bytes]:
-        """Last first."""
-        size = self._leg.format.size
-        pcm += bytes(-len(pcm) % size)
-        return [pcm[at : at + size] for at in range(0, len(pcm), size)][::-1]
 
     async def _press(self, digits: str, by: KeyWay) -> None:
         start, over_bot = self._now, self._bot_since is not None
         if by is KeyWay.INBAND:
-            self._line = self._frames(key_tones(digits, self._leg.format.rate))
+            self._line = _frames(key_tones(digits, self._leg.format.rate), self._leg.format.size)
         else:
             if isinstance(self._leg, PressesByInfo):
                 self._leg.keys_by_info = by is KeyWay.INFO
@@ -311,12 +305,7 @@ class PhoneSession:
         """Whether the bot speaks now, and began to at least `for_ms` ago; pauses for breath aside."""
         if self._bot_since is None:
             return False
-        began = self._bot_since
-        for span in reversed(self.record.bot):
-            if began - span.end_ms > UTTERANCE_GAP_MS or span.end_ms <= since:
-                break
-            began = span.start_ms
-        return self._now - began >= for_ms
+        return self._now - _began(self._bot_since, self.record.bot, since) >= for_ms
 
     def _tell_utterance(self) -> None:
         spans = self.record.bot[self._untold :]
@@ -328,3 +317,18 @@ class PhoneSession:
     def _problem(self, text: str) -> None:
         self.record.problems.append(text)
         self._tell(Happening(self._now, "problem", text))
+
+
+def _frames(pcm: bytes, size: int) -> list[bytes]:
+    """Last first."""
+    pcm += bytes(-len(pcm) % size)
+    return [pcm[at : at + size] for at in range(0, len(pcm), size)][::-1]
+
+
+def _began(began: int, spans: Sequence[Span], since: int) -> int:
+    """When the utterance whose latest span began then did, after `since`."""
+    for span in reversed(spans):
+        if began - span.end_ms > UTTERANCE_GAP_MS or span.end_ms <= since:
+            break
+        began = span.start_ms
+    return began
