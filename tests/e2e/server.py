@@ -98,7 +98,7 @@ class Server:
         call: dict[str, Any] = json.loads(shown.stdout)
         return call
 
-    def settled(self, calls: int = 0, limit_s: float = 15.0) -> None:
+    def settled(self, calls: int = 0) -> None:
         """Wait until so many calls are in progress, and of the others all is written."""
 
         def done() -> bool:
@@ -109,7 +109,7 @@ class Server:
             ]
             return self.health()["calls"] == calls == len(unwritten)
 
-        wait_until(done, limit_s, lambda: self.stderr[-3000:])
+        wait_until(done, 30, lambda: self.stderr[-3000:])
 
     # Its end
 

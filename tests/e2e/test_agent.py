@@ -47,7 +47,7 @@ def language_model(*answers: Answer) -> Iterator[LlmServer]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(30)
     try:
         yield found[0]
     finally:

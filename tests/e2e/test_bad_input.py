@@ -46,11 +46,11 @@ class Witness:
 
     async def _talk(self) -> None:
         """4 for the opening hours, 6 for the same again."""
-        await self.phone.until(lambda: self.phone.speaking, 5)
+        await self.phone.until(lambda: self.phone.speaking, 15)
         for key in "4" + 100 * "6":
             await self.phone.press(key)
             at = self.phone.now()
-            await self.phone.until(lambda since=at: self.phone.heard_since(since + 0.3), 3)
+            await self.phone.until(lambda since=at: self.phone.heard_since(since + 0.3), 10)
             await asyncio.sleep(1.5)
 
     async def __aexit__(self, *error: object) -> None:
@@ -188,7 +188,7 @@ async def wrong_payload_types(server: Server) -> None:
         for number in range(50):
             phone.send(SILENCE, payload_type=(3, 9, 18, 34, 77, 127)[number % 6])
             await asyncio.sleep(0.01)
-        await phone.until(lambda: phone.speaking, 5)
+        await phone.until(lambda: phone.speaking, 15)
         await phone.press("4")
         await phone.bots_turn()
 
@@ -339,7 +339,7 @@ def test_recordings_that_cannot_be_written_cost_no_call(tmp_path: Path) -> None:
         for name in ("one", "two"):
             async with line(server.sip_port, name) as phone:
                 await phone.answered()
-                await phone.until(lambda: phone.speaking, 5)
+                await phone.until(lambda: phone.speaking, 15)
                 await phone.press("4")
                 await phone.bots_turn()
 

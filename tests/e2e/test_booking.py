@@ -84,7 +84,7 @@ def talk_by_baresip(server: Server, folder: Path) -> None:
     write_wav(folder / "said.wav", said + bytes(16 * 60_000))
     with baresip(folder, "bob") as telephone:
         telephone.command("dial", server.uri)
-        assert telephone.wait(5, "CALL_ESTABLISHED")
+        assert telephone.wait(15, "CALL_ESTABLISHED")
         telephone.wait((length_ms + pause_ms) / 1000)
         telephone.command("sndcode", "2")  # no, nothing else
         assert telephone.wait(10, "CALL_CLOSED"), telephone.events

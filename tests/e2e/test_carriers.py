@@ -91,7 +91,7 @@ async def ask(case: CarrierCase, street: Any) -> None:
     await phone.until(lambda: phone.heard > greeting + 0.5, 20)
     assert not phone.clears
     await ws.send_str(str(case.press("9")))
-    await phone.until(lambda: phone.clears, 5)
+    await phone.until(lambda: phone.clears, 15)
     listening.cancel()
     stop = case.stop()
     if stop is not None:
@@ -143,12 +143,12 @@ async def called(street: Any, server: Server) -> None:
         await ws.send_str(str(message))
     phone = Phone(case, ws)
     listening = asyncio.ensure_future(phone.listen())
-    await phone.until(lambda: phone.heard > 1.0, 10)
+    await phone.until(lambda: phone.heard > 1.0, 20)
     async with street.client.delete(f"{server.url}api/calls/{dial['id']}") as answer:
         assert answer.status < 300
     hung_up = (await street.rest.until(asked + 2))[-1]
     assert hung_up.path.endswith("/Calls/call-1.json") and hung_up.fields == {"Status": "completed"}
-    await asyncio.wait_for(listening, 5)
+    await asyncio.wait_for(listening, 15)
 
 
 async def scene(server: Server, rest: FakeRest, cases: list[CarrierCase]) -> None:

@@ -56,14 +56,14 @@ def over_bot(key: str, *sounds: bytes | str, wait_s: float = 1.2) -> Part:
 
     async def play(phone: Line) -> None:
         await phone.press(key)
-        await phone.until(lambda: phone.speaking, 5)
+        await phone.until(lambda: phone.speaking, 15)
         for sound in sounds:
             await asyncio.sleep(wait_s)
             if isinstance(sound, str):
                 phone.say(sound)
             else:
                 phone.play(sound)
-            await phone.until(lambda: not phone.talking, 5)
+            await phone.until(lambda: not phone.talking, 15)
         await phone.until(lambda: phone.over or not phone.heard_since(phone.now() - 1.5), 20)
 
     return play
@@ -72,10 +72,10 @@ def over_bot(key: str, *sounds: bytes | str, wait_s: float = 1.2) -> Part:
 async def last_word(phone: Line) -> None:
     """ "Would you like that?" takes 0.9 s: the answer begins in its last word."""
     await phone.press("5")
-    await phone.until(lambda: phone.speaking, 5)
+    await phone.until(lambda: phone.speaking, 15)
     await asyncio.sleep(0.7)
     phone.say("yes")
-    await phone.until(lambda: phone.over, 10)
+    await phone.until(lambda: phone.over, 20)
 
 
 async def echoing(phone: Line) -> None:

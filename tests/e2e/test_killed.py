@@ -48,7 +48,7 @@ def test_no_utterance_is_lost_with_the_worker_that_heard_it(tmp_path: Path) -> N
     }
     with serving(tmp_path, **settings) as server:
         asyncio.run(say_while_workers_suffer(server))
-        wait_until(lambda: server.metric("voicegw_stt_workers") == 2, 15)
+        wait_until(lambda: server.metric("voicegw_stt_workers") == 2, 30)
         assert server.metric('voicegw_stt_events_total{kind="lost"}') == 0
         assert server.metric('voicegw_stt_events_total{kind="restarts"}') >= 1
         server.settled()
@@ -79,7 +79,7 @@ async def talk_until_killed(server: Server) -> None:
 def test_what_a_killed_server_leaves_is_closed_at_the_next_start(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         asyncio.run(talk_until_killed(server))
-        server.process.wait(10)
+        server.process.wait(30)
     with serving(tmp_path) as server:
         calls = server.calls()
         assert sorted(call["from"] for call in calls) == ["early0", "early1", "early2", "late"]

@@ -26,20 +26,20 @@ async def confirming(phone: Line) -> None:
         await phone.press(keys)
         await asyncio.sleep(pause_s)
     began = phone.now()
-    await phone.until(lambda: phone.heard_since(began + 1.0), 5)
+    await phone.until(lambda: phone.heard_since(began + 1.0), 15)
 
 
 async def leave_while_it_rings(phone: Line) -> None:
     """Too late or not is the network's choice; either way it must end well."""
     phone.cancel()
-    await phone.until(lambda: phone.over or phone.remote is not None, 5)
+    await phone.until(lambda: phone.over or phone.remote is not None, 15)
     if not phone.over:
         phone.bye()
 
 
 async def leave_in_mid_prompt(phone: Line) -> None:
     await phone.answered()
-    await phone.until(lambda: phone.speaking, 5)
+    await phone.until(lambda: phone.speaking, 15)
     await asyncio.sleep(1)
     phone.bye()
 
@@ -55,23 +55,23 @@ async def leave_while_speaking(phone: Line) -> None:
 
 async def leave_while_confirming(phone: Line) -> None:
     await phone.answered()
-    await phone.until(lambda: phone.speaking, 5)
+    await phone.until(lambda: phone.speaking, 15)
     await confirming(phone)
     phone.bye()
 
 
 async def leave_during_transfer(phone: Line) -> None:
     await phone.answered()
-    await phone.until(lambda: phone.speaking, 5)
+    await phone.until(lambda: phone.speaking, 15)
     await phone.press("5")
-    await phone.until(lambda: "REFER" in phone.log.requests, 15)
+    await phone.until(lambda: "REFER" in phone.log.requests, 30)
     phone.bye()
 
 
 async def leave_without_a_word(phone: Line) -> None:
     """The line goes dead: no BYE, no RTP. Only what is missing tells."""
     await phone.answered()
-    await phone.until(lambda: phone.speaking, 5)
+    await phone.until(lambda: phone.speaking, 15)
     phone.silent = True
     await phone.ended(20)
 
@@ -95,7 +95,7 @@ class Interruption:
 
     async def __call__(self, phone: Line) -> None:
         await phone.answered()
-        await phone.until(lambda: phone.speaking, 5)
+        await phone.until(lambda: phone.speaking, 15)
         await asyncio.sleep(0.6)  # the first sentence takes longer, whatever is said over it
         self.spoke_at = phone.now()
         phone.say("i would like to book an appointment")
@@ -115,7 +115,7 @@ class Aftermath:
         server.calls()  # opens the reader's database
         self.before = server.held()
         asyncio.run(self._all())
-        server.settled(limit_s=30)
+        server.settled()
 
     async def _warm(self) -> None:
         """The first call opens the files that stay open."""
@@ -200,7 +200,7 @@ def test_nothing_is_left_of_them(aftermath: Aftermath) -> None:
     def no_more() -> bool:
         return not Counter(server.held()) - (Counter(aftermath.before) + pool)
 
-    wait_until(no_more, 5, lambda: (aftermath.before, server.held()))
+    wait_until(no_more, 20, lambda: (aftermath.before, server.held()))
     assert not list((server.data / "calls" / "open").iterdir())
     assert not server.logged("error", "critical")
 

@@ -73,7 +73,7 @@ def talking(server: Server, caller: Baresip, agent: Baresip) -> str:
     assert caller.wait(10, "CALL_ESTABLISHED")
     assert agent.wait(15, "CALL_ESTABLISHED"), server.stderr[-3000:]
     (call,) = server.calls()
-    wait_until(lambda: parties(server, call["id"]) == [("agent", "agent")], 5)
+    wait_until(lambda: parties(server, call["id"]) == [("agent", "agent")], 15)
     return str(call["id"])
 
 
@@ -99,8 +99,8 @@ def test_three_telephones_with_three_codecs_in_one_call(tmp_path: Path) -> None:
             post(server, f"{call_id}/barge", to="")
             for one, other in ((caller, agent), (agent, caller)):
                 one.command("sndcode", "7")
-                assert other.wait(3, "CALL_DTMF_START"), other.events
-            wait_until(lambda: ("supervisor", "barge") in parties(server, call_id), 5)
+                assert other.wait(10, "CALL_DTMF_START"), other.events
+            wait_until(lambda: ("supervisor", "barge") in parties(server, call_id), 15)
             caller.wait(4)
             caller.command("hangup")
             assert agent.wait(10, "CALL_CLOSED") and boss.wait(10, "CALL_CLOSED")
@@ -128,7 +128,7 @@ def test_a_caller_whose_side_refuses_to_refer_is_connected_here(tmp_path: Path) 
             with sipp(tmp_path / "sipp", scenario, f"127.0.0.1:{server.sip_port}", "-m", "1") as caller:
                 assert agent.wait(15, "CALL_ESTABLISHED"), server.stderr[-3000:]
                 caller.finished(15)
-            assert agent.wait(5, "CALL_CLOSED")
+            assert agent.wait(15, "CALL_CLOSED")
             server.settled()
             call = server.call_from("sam")
     assert [e["state"] for e in events(call, "party", name="agent")] == ["joined", "left"]

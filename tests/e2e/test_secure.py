@@ -42,12 +42,12 @@ def test_baresip_hears_the_greeting_and_presses_a_key_over_tls_and_srtp(tmp_path
     with serving(tmp_path, **settings) as server:
         with baresip(phone, "eve", str(tmp_path / "ca.pem")) as telephone:
             telephone.command("dial", f"sip:bot@127.0.0.1:{port};transport=tls")
-            assert telephone.wait(5, "CALL_ESTABLISHED"), (phone / "log").read_text()
+            assert telephone.wait(15, "CALL_ESTABLISHED"), (phone / "log").read_text()
             telephone.wait(3)
             telephone.command("sndcode", "1")
             telephone.wait(1.5)
             telephone.command("hangup")
-            telephone.wait(1, "CALL_CLOSED")
+            telephone.wait(10, "CALL_CLOSED")
         # Without encryption there is no call.
         plain = Scenario("mallory").refused(488)
         with sipp(tmp_path / "sipp", plain, f"127.0.0.1:{server.sip_port}", "-m", "1") as caller:

@@ -22,7 +22,7 @@ nodes:
           goto: bye}
   bye: {say: "Thank you. Goodbye.", hangup: done}
 """
-SLOW_S = 0.1  # before each piece of audio
+SLOW_S = 0.2  # before each piece of audio
 
 
 def timeline(server: Server, call: dict[str, Any], event: str) -> list[dict[str, Any]]:
@@ -48,5 +48,5 @@ def test_fixed_prompts_of_a_slow_hosted_voice_start_at_once(tmp_path: Path) -> N
             latencies = [one["tts_ms"] for one in timeline(server, call, "latency")]
     said = [turn["text"].strip() for turn in call["turns"] if turn["role"] == "bot"]
     assert "We open at nine & close at 17:30. Thank you. Goodbye." in " ".join(said)
-    assert latencies and max(latencies) < 20 < 1000 * SLOW_S
+    assert latencies and max(latencies) < 1000 * SLOW_S  # what is not kept takes that long at least
     assert call["cause"] == "normal"

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools import need_module
+
 
 @pytest.mark.parametrize("target", ["message", "stream", "layer", "sdp"])
 def test_a_short_search_finds_nothing(target: str, tmp_path: Path) -> None:
-    pytest.importorskip("atheris", reason="pip install 'voicegw[fuzz]'")
+    need_module("atheris", "pip install 'voicegw[fuzz]'")
     command = [sys.executable, "-m", "tests.fuzz.sip", target, "-runs=1000", "-max_total_time=2", "-seed=1"]
     done = subprocess.run(
         [*command, f"-artifact_prefix={tmp_path}/"],
@@ -20,7 +22,7 @@ def test_a_short_search_finds_nothing(target: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("carrier", ["twilio"])
 def test_a_short_search_in_a_carriers_messages_finds_nothing(carrier: str, tmp_path: Path) -> None:
-    pytest.importorskip("atheris", reason="pip install 'voicegw[fuzz]'")
+    need_module("atheris", "pip install 'voicegw[fuzz]'")
     command = [
         sys.executable,
         "-m",

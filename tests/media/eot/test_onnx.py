@@ -16,6 +16,7 @@ from media.eot.logmel import log_mel
 from media.eot.onnx import Config, Input, OnnxModel, create
 from media.errors import ProviderError
 from media.frames import AudioFormat, AudioFrame
+from tests.tools import need_module
 
 
 def save(
@@ -182,7 +183,10 @@ def test_a_wrong_setting_is_named(wrong: dict[str, object]) -> None:
 
 
 def test_the_spectrogram_is_whispers() -> None:
-    extractor = pytest.importorskip("faster_whisper.feature_extractor").FeatureExtractor(chunk_length=8)
+    need_module("faster_whisper", "pip install 'voicegw[whisper]'")
+    from faster_whisper.feature_extractor import FeatureExtractor
+
+    extractor = FeatureExtractor(chunk_length=8)
     samples = (np.random.default_rng(0).standard_normal(128_000) * 0.1).astype(np.float32)
     theirs = extractor(samples, padding=0)[:, :800]
     assert np.abs(log_mel(samples) - theirs).max() < 1e-3

@@ -18,6 +18,7 @@ from sip.ua.config import SipConfig, Trunk
 from sip.ua.flow import Flow
 from tests.sip.test_rtpleg import FakeSignalling
 from tests.sip.ua.wire import HOST, PEER_PORT, UA_PORT, Callee, Peer, Wire, WireTransport, run, sdp
+from tests.tools import need_module
 
 KEY = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
 OFF, OPTIONAL, REQUIRED = SrtpPolicy.OFF, SrtpPolicy.OPTIONAL, SrtpPolicy.REQUIRED
@@ -163,7 +164,9 @@ def test_a_call_that_is_encrypted_moves_to_no_way_that_shows_its_keys() -> None:
 
 @pytest.mark.parametrize("trunk", [None, OPTIONAL])
 def test_the_other_stack_says_that_it_does_not_encrypt(trunk: SrtpPolicy | None) -> None:
-    endpoint = pytest.importorskip("sip.pjsua")
+    need_module("pjsua2", "pip install 'voicegw[pjsua2]'")
+    from sip.pjsua import PjsuaEndpoint
+
     media = RtpMedia(RtpConfig(srtp=OFF if trunk else REQUIRED), Metronome())
     with pytest.raises(ValueError, match="srtp needs sip_stack: own"):
-        endpoint.PjsuaEndpoint(SipConfig(trunks=(Trunk("t", HOST, srtp=trunk),)), media)
+        PjsuaEndpoint(SipConfig(trunks=(Trunk("t", HOST, srtp=trunk),)), media)

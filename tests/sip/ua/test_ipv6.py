@@ -22,11 +22,11 @@ from tests.sip.ua.wire import Callee, Ear, Peer, Wire, run, sdp, user_agent
 
 
 def has_ipv6() -> bool:
-    with socket.socket(socket.AF_INET6) as probe:
-        try:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
-        except OSError:
-            return False
+    except OSError:
+        return False
     return True
 
 

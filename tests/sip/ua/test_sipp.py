@@ -1,8 +1,6 @@
 """The user agent against sipp, which shares no code with it."""
 
 import asyncio
-import os
-import shutil
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from sip.ua.agent import UserAgent
 from sip.ua.config import Reach, SipConfig, Trunk
 from sip.ua.registration import RegistrationStatus
 from tests.sip.ua.wire import Callee, Ear
+from tests.tools import need
 
 pytestmark = pytest.mark.real
 SCENARIOS = Path(__file__).parent / "scenarios"
@@ -25,8 +24,7 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 
 @pytest.fixture(autouse=True)
 def tool() -> None:
-    if shutil.which("sipp") is None and not os.environ.get("CI"):
-        pytest.skip("sipp is not installed (Debian: sip-tester)")
+    need("sipp")
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.tools import need
 from voicegw.errors import VoicegwError
 from voicegw.phone.sound import Sound, find_voice, read_sound, write_wav
 
@@ -78,10 +79,7 @@ def test_flite_is_a_voice_for_callers(voice: str, needs_flite: None) -> None:
 
 @pytest.fixture
 def needs_flite() -> None:
-    import os
-
-    if not shutil.which("flite") and not os.environ.get("CI"):
-        pytest.skip("flite is not installed")
+    need("flite")
 
 
 def check_voice(voice: str) -> None:
