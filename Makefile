@@ -13,7 +13,7 @@ DEV := $(VENV)/.installed-dev
 LLAMA := $(VENV)/.installed-llama
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint check format bench ci-deps clean
+.PHONY: always help setup run test lint check format bench ci-deps clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,8 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("voicegw needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python cannot make a virtual environment here. On Debian: apt-get install python3-venv" >&2; exit 2; }
 
-$(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+# EXTRAS=... on the command line are installed, whatever has been before.
+$(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS) $(if $(filter command,$(origin EXTRAS)),always) | $(VENV)/bin/python
 	@echo "Installing voicegw into $(VENV) (a minute or two the first time)"
 	$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
 	@touch $@
@@ -57,7 +58,7 @@ format: $(DEV) ## Format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(DEV) ## Measure: audio plane, whole calls, speech (about 10 minutes)
+bench: $(DEV) ## Measure: audio plane, whole calls, speech (about 15 minutes)
 	$(PY) -m bench $(ARGS)
 
 ci-deps: ## Install what the tests drive (Debian): sipp, baresip, flite, chromium, coturn, recorded prompts
@@ -65,6 +66,7 @@ ci-deps: ## Install what the tests drive (Debian): sipp, baresip, flite, chromiu
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	    sip-tester baresip openssl flite chromium chromium-driver coturn asterisk-core-sounds-en-wav python3-venv g++
 	$(MAKE) $(LLAMA)
+	$(PIP_INSTALL) --editable '.[fuzz]'
 
 clean: ## Remove caches and the virtual environment
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
