@@ -1,8 +1,10 @@
-"""All measurements, one after the other: `make bench`, about 15 minutes on an idle machine.
+"""The measurements, one after the other: `make bench`, about 15 minutes on an idle machine.
 
     make bench                      everything
     make bench ARGS=--quick         a look, 2 minutes: short runs, figures of little weight
     .venv/bin/python -m bench.calls --help      one of them, with its options
+
+By themselves only: bench.soak and bench.crash (minutes), bench.concealment, bench.talkoff.
 
 Read ratios and medians, not third digits: machines are shared, and the same run differs by up to 40 %.
 """
@@ -21,6 +23,7 @@ FULL = [
     ["bench.webrtc", "--calls", "1,10", "--seconds", "20"],
     ["bench.esl", "--calls", "6000"],
     ["bench.recorder"],
+    ["bench.mixing"],
     ["bench.speech"],
     ["bench.turns"],
     ["bench.voices"],
