@@ -30,9 +30,7 @@ def cost_us(legs: int, rate: int) -> float:
 
 def main() -> None:
     for legs, rate in ((2, 8000), (10, 8000), (20, 8000), (2, 16000)):
-        print(
-            f"{legs:3} legs at {rate} Hz in a room at 8000: {cost_us(legs, rate):5.1f} us a leg and packet time"
-        )
+        print(f"{legs:3} legs at {rate} Hz: {cost_us(legs, rate):5.1f} us a leg and packet time")
 
 
 if __name__ == "__main__":
