@@ -1,7 +1,7 @@
 # voicegw in a container: the embedded defaults, not as root.
 #
 #   docker build -t voicegw .
-#   docker run --rm --network host -v voicegw-data:/data voicegw
+#   docker run --rm --network host --stop-timeout 60 -v voicegw-data:/data voicegw
 #
 # Host networking, since SIP and RTP carry addresses and a range of UDP ports; docs/deployment.md says more.
 
