@@ -164,7 +164,7 @@ def _types(lines: Sequence[str]) -> tuple[int, int | None]:
     for name, value in _attributes(lines):
         if name == "rtpmap":
             number, _, encoding = value.partition(" ")
-            if number.isdecimal() and 0 <= int(number[:4]) <= 127:
+            if number.isascii() and number.isdigit() and len(number) <= 3 and int(number) <= 127:
                 known.setdefault(encoding.strip().lower(), int(number))
     opus = known.get("opus/48000/2")
     if opus is None:

@@ -82,6 +82,12 @@ def test_what_cannot_be_a_call_is_refused_by_name(old: str, new: str, message: s
         parse_offer(OFFER.replace(old, new))
 
 
+@pytest.mark.parametrize("number", ["128", "01000", "9" * 5000, "\u0661", "-1"])
+def test_a_payload_type_that_fits_no_packet_is_none(number: str) -> None:
+    with pytest.raises(RemoteProtocolError, match="no Opus"):
+        parse_offer(OFFER.replace("rtpmap:111", f"rtpmap:{number}"))
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_any_offer_is_understood_or_refused(data: st.DataObject) -> None:
