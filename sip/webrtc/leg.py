@@ -66,7 +66,6 @@ class WebRtcLeg:
         self._outbox: deque[bytes] = deque()
         self._pts = 0  # samples reported
         self._skipped = 0  # periods of the metronome that were made up for
-        self.flows = False  # a packet has come
         self._idle = 0  # packet times without any RTP
         self._resting = False
         self.flows = False  # a packet has come
@@ -220,7 +219,7 @@ class WebRtcLeg:
         if self._sink is None:
             self.stats.early += 1
             return
-        self._idle, self.flows = 0, True
+        self._idle = 0
         digit = receiver.datagram(data, self._loop.time())
         if digit is not None:
             self._pressed(digit)

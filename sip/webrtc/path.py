@@ -108,10 +108,10 @@ class MediaPath:
         link = _Link(agent, offer, self._association(offer))
         self._version += 1
         link.answer = sdp.answer(offer, self._ours(agent))
-        if self._next is not None:
-            await self._drop(self._next)
-        self._next = link
+        before, self._next = self._next, link  # at once: `close` may come while the one before is dropped
         link.task = self._start(self._run(link), "webrtc path")
+        if before is not None:
+            await self._drop(before)
         return link.answer
 
     async def candidate(self, text: str | None) -> None:
