@@ -139,8 +139,6 @@ def watch_freeswitch(edge: FreeswitchEdge, metrics: Metrics, health: Health) -> 
     metrics.pull_gauge("freeswitch_calls", "Calls of FreeSWITCH now.", lambda: len(calls.legs))
     waiting = edge.handover.queues
     metrics.pull_gauge("freeswitch_queued", "Callers in queues.", lambda: sum(waiting.lengths.values()))
-    depth = edge.client.router
-    metrics.pull_gauge("esl_queue_depth", "Events that wait for their reader.", lambda: depth.depth)
     health.add("freeswitch", edge.fault, vital=False)
 
 

@@ -1,4 +1,4 @@
-"""Events in order: one bounded queue for each channel that somebody follows, one for each subscriber.
+"""Events in order: one bounded queue for each channel that somebody follows.
 
 Dispatching is a dictionary look-up and an append, so a slow reader delays nobody else; a queue that runs over
 loses what matters least, and says so.
@@ -6,7 +6,7 @@ loses what matters least, and says so.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 from sip.esl.counters import EslCounters
@@ -72,7 +72,6 @@ class EventRouter:
     def __init__(self, counters: EslCounters) -> None:
         self._counters = counters
         self.channels: dict[str, Follower] = {}
-        self._subscribers: list[tuple[frozenset[str], EventQueue]] = []
 
     @contextmanager
     def following(self, channel: str, follower: Follower) -> Iterator[None]:
@@ -83,32 +82,10 @@ class EventRouter:
         finally:
             self.channels.pop(channel, None)
 
-    @contextmanager
-    def subscribed(self, names: Collection[str], limit: int = 10_000) -> Iterator[EventQueue]:
-        """A queue of all events with these names, of whatever channel."""
-        entry = (frozenset(names), EventQueue(self._counters, limit))
-        self._subscribers.append(entry)
-        try:
-            yield entry[1]
-        finally:
-            self._subscribers.remove(entry)
-            entry[1].close()
-
-    @property
-    def depth(self) -> int:
-        """Events that wait for their reader."""
-        return sum(len(queue) for _, queue in self._subscribers)
-
     def dispatch(self, event: Event) -> None:
-        """To the channel's follower, and to every subscriber."""
+        """To the channel's follower."""
         follower = self.channels.get(event.channel)
         if follower is not None:
             follower.feed(event)
-        taken = follower is not None
-        name = event.name
-        for names, queue in self._subscribers:
-            if name in names:
-                queue.put(event)
-                taken = True
-        if not taken:
+        elif event.channel:
             self._counters.unknown += 1

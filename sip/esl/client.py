@@ -11,7 +11,7 @@ import json
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,6 @@ CHANNEL_EVENTS = (
     "CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY", "DTMF",
 )  # fmt: skip
 SWITCH_EVENTS = ("BACKGROUND_JOB", "HEARTBEAT", "SHUTDOWN")
-CUSTOM_EVENTS = ("sofia::gateway_state", "sofia::transferor", "conference::maintenance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +158,7 @@ class EslClient:
     async def _connected(self) -> AsyncIterator[tuple[EslLink, EslLink]]:
         async with AsyncExitStack() as stack:
             commands, events = await self._open(stack), await self._open(stack)
-            wanted = (*SWITCH_EVENTS, *CHANNEL_EVENTS, "CUSTOM", *CUSTOM_EVENTS)
-            await events.demand("event json " + " ".join(wanted))
+            await events.demand("event json " + " ".join((*SWITCH_EVENTS, *CHANNEL_EVENTS)))
             self._commands = commands
             try:
                 await self._resync()
@@ -244,10 +242,6 @@ class EslClient:
             case "HEARTBEAT":
                 self.heartbeat = event
         self.router.dispatch(event)
-
-    def subscribed(self, names: Collection[str]) -> Any:
-        """A queue of all events with these names: a context manager."""
-        return self.router.subscribed(names)
 
 
 def _retrieve(future: "asyncio.Future[str]") -> None:

@@ -65,7 +65,6 @@ class Placing:
         self._config, self._client, self._calls, self._call = config, client, calls, call
         self._on_progress = on_progress or (lambda progress: None)
         self._uuid = str(uuid.uuid4())
-        self._rang = False
 
     async def run(self) -> FreeswitchLeg:
         """The leg once the call is answered. Raises CallFailed; cancelling gives the call up."""
