@@ -91,11 +91,14 @@ def _files(config: Config, settings: Settings, problems: list[Problem]) -> Itera
 def _unknown_flows(
     config: Config, settings: Settings, flows: Mapping[str, Conversation]
 ) -> Iterator[Problem]:
+    """Flows that routing and limits name, but no file has."""
     table = config.routing
     named: list[tuple[Path_, str]] = [(("routing", "default"), table.default)] if table.default else []
     named += [(("routing", "headers", value), flow) for value, flow in table.headers.items()]
     named += [(("routing", "numbers", number), flow) for number, flow in table.numbers.items()]
     named += [(("routing", "early_media", index), flow) for index, flow in enumerate(table.early_media)]
+    limited = config.limits.per_flow
+    named += [(("limits", "per_flow", flow), flow) for flow in limited if flow != EXTENSION]
     for path, name in named:
         if name not in flows:
             close = get_close_matches(name, flows, n=1)

@@ -213,12 +213,15 @@ def test_a_wrong_flow_is_said_in_full(tmp_path: Path) -> None:
     assert "voicegw.yaml:1: flows[1]: there is no file or folder" in said
 
 
-def test_routes_must_lead_to_flows(tmp_path: Path) -> None:
+def test_routes_and_limits_must_name_flows(tmp_path: Path) -> None:
     (tmp_path / "voicegw.yaml").write_text(
         f"flows: ['{ROOT}/config/flows']\nrouting:\n  numbers: {{'1': clinc}}\n"
+        "limits:\n  per_flow: {extension: 2, clinnic: 5}\n"
     )
     said = failing(tmp_path, "check-config", "voicegw.yaml")
     assert "voicegw.yaml:3: routing.numbers.1: there is no flow 'clinc'; did you mean 'clinic'?" in said
+    assert "voicegw.yaml:5: limits.per_flow.clinnic: there is no flow 'clinnic'; did you mean" in said
+    assert "extension" not in said, "calls between phones"
 
 
 def test_the_shipped_configuration_is_right(tmp_path: Path) -> None:

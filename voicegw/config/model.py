@@ -105,7 +105,7 @@ class Limits:
     priority: tuple[str, ...] = ()
     """Numbers, calling or called, that may take reserved places. A `*` at the end stands for any rest.
     Quote numbers."""
-    per_flow: dict[str, int] = field(default_factory=dict)
+    per_flow: dict[str, Annotated[int, Field(ge=0)]] = field(default_factory=dict)
     """Name of a flow -> calls at a time; further ones hear busy (486). Flows that are not named: no limit of
     their own."""
     per_caller: Annotated[int, Field(ge=0)] = 0
