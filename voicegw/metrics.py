@@ -30,8 +30,8 @@ DURATION_BUCKETS = (1, 5, 15, 30, 60, 120, 180, 300, 600, 1200, 1800)
 LATENESS_BEATS = 1000  # of 5 ms: the last 5 s
 TOKENS = ("prompt", "completion", "cached")
 SOURCES = ("speech", "dtmf", "text")
-REJECTIONS = ("busy", "flow_busy", "caller_busy", "late", "draining", "not_found", "engine", "error", "gone")
-ERRORS = ("reply", "stt", "tts", "transfer", "party", "dtmf", "recording", "storage", "call")
+REJECTIONS = ("busy", "flow_busy", "caller_busy", "late", "draining", "not_found", "error", "gone")
+ERRORS = ("reply", "stt", "tts", "transfer", "party", "dtmf", "recording", "call")
 RTP_IN = (
     *("received", "lost", "late", "reordered", "duplicate", "discarded", "wrong_type", "garbage", "foreign"),
     *("concealed", "noise", "shortened", "lengthened"),
