@@ -182,9 +182,9 @@ class Softphone:
         if self._sockets >= self._config.max_calls + SPARE_SOCKETS:
             raise web.HTTPServiceUnavailable(text="Too many softphones.\n")
         socket = web.WebSocketResponse(max_msg_size=messages.MAX_BYTES, heartbeat=HEARTBEAT_S)
-        await socket.prepare(request)
         self._sockets += 1
         try:
+            await socket.prepare(request)
             line = await self._greet(socket, "" if own else origin)
             if line is not None:
                 await self._serve(socket, line)
