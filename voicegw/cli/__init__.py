@@ -14,6 +14,7 @@ import sys
 import typer
 
 from media.errors import MediaError
+from sip.errors import SipError
 from voicegw import __version__
 from voicegw.errors import VoicegwError
 
@@ -74,7 +75,7 @@ def main() -> None:
     except VoicegwError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    except MediaError as error:  # an engine that is missing, or a voice that it does not have
+    except (MediaError, SipError) as error:  # a voice that is missing, a header that may not be set
         print(error, file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

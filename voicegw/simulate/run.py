@@ -10,7 +10,7 @@ from pathlib import Path
 
 from media.metronome import Metronome
 from media.tasks import task_scope
-from sip.errors import CallFailed
+from sip.errors import CallFailed, SipError
 from voicegw.errors import ConfigError, Problem, VoicegwError
 from voicegw.phone.dial import Call, Listener, Terms, dial, prepare, wanted
 from voicegw.phone.load import load_all
@@ -152,7 +152,7 @@ async def _call(floor: _Floor, case: Case, at: int) -> Result:
             done = await dial(endpoint, call, script, sounds, Terms(options.limit_s, case.seed), listener)
     except CallFailed as error:
         result = replace(result, status=error.status, failures=_refused(script, error))
-    except VoicegwError as error:
+    except (VoicegwError, SipError) as error:  # a header that may not be set ends this call, not the others
         result = replace(result, failures=(str(error),))
     else:
         result = replace(result, record=done.record, failures=tuple(judge(done.record, script.expect)))

@@ -81,8 +81,9 @@ class Server:
                 if answer.status != 200:
                     raise VoicegwError(f"{answer.url} answers {answer.status}: {text.strip()[:200]}")
                 return text
-        except aiohttp.ClientError as error:
-            raise VoicegwError(f"the server's HTTP interface cannot be asked: {error}") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            why = str(error) or type(error).__name__
+            raise VoicegwError(f"the server's HTTP interface cannot be asked: {why}") from error
 
 
 def _written(call: Mapping[str, Any]) -> bool:

@@ -101,6 +101,14 @@ def test_a_refusal_can_be_what_is_expected(tmp_path: Path) -> None:
     assert "FAILED answered" in out and "the call failed: 486" in out
 
 
+def test_a_call_that_cannot_be_placed_does_not_end_the_others(tmp_path: Path) -> None:
+    wrong = written(tmp_path, "wrong.yaml", "caller: [hangup]\nheaders: {Via: mine}\n")
+    good = written(tmp_path, "good.yaml", "caller: [hangup]\n")
+    (code, out, err), _ = with_bot(lambda bot: command(wrong, good, "--target", bot.uri))
+    assert code == 1 and "Traceback" not in err
+    assert "FAILED wrong" in out and "these headers are the user agent's" in out and "ok     good" in out
+
+
 def test_losing_every_packet_is_heard(tmp_path: Path) -> None:
     text = POLITE.replace("patience_ms: 3000", "patience_ms: 500") + "line: {receive: {loss: 100}}\n"
     deaf = written(tmp_path, "deaf.yaml", text.replace("  hangup: bot\n", "  bot_utterances: 1\n"))
