@@ -58,7 +58,8 @@ class RestCore(Protocol):
         """The request for an utterance."""
 
     def understood(self, answer: Any) -> Transcript:
-        """What came back, as JSON. Raises LookupError, TypeError or ValueError for what is none."""
+        """What came back, as JSON. Raises ValueError, LookupError, TypeError or
+        AttributeError for what is none."""
 
 
 @dataclass(slots=True)
@@ -149,7 +150,7 @@ class RestEars:
             ) from error
         except aiohttp.ClientError as error:
             raise ProviderError(f"{name}: {error or type(error).__name__}", retryable=True) from error
-        except (LookupError, TypeError, ValueError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ProviderError(f"{name}: unreadable answer: {error}", retryable=True) from error
 
     def _post(self, upload: Upload) -> "aiohttp.client._RequestContextManager":

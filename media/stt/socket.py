@@ -286,7 +286,7 @@ class SocketStream:
             self._lost = ProviderError(reason, retryable=code != REFUSED)
         except ProviderError as error:
             self._lost = error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             self._lost = ProviderError(f"{self._name}: unreadable message: {error}", retryable=True)
         self._changed.set()
 

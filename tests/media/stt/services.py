@@ -103,7 +103,8 @@ class Service:
                     continue
                 heard += 1
                 if broken and self.faults.garbage:
-                    await socket.send_str('{"type": "Results"}' if heard == 1 else "nonsense {")
+                    nobody = '{"type": "Results", "channel": {"alternatives": []}}'
+                    await socket.send_str(nobody if heard == 1 else "nonsense {")
                 elif broken and self.faults.drop_after is not None and heard > self.faults.drop_after:
                     await socket.close(code=self.faults.code)
                 elif not (broken and self.faults.silent):
@@ -120,7 +121,7 @@ class Service:
         if broken and faults.silent:
             await asyncio.sleep(30)
         if broken and faults.garbage:
-            return web.Response(text='{"text": ')
+            return web.Response(text="[1]" if "google" in request.path else '{"text": ')
         if request.path.endswith("speech:recognize"):
             body = await request.json()
             self.requests.append({"headers": dict(request.headers), "body": body["config"]})
