@@ -7,7 +7,7 @@ from media.tts.base import TextToSpeech
 from media.tts.hosted import HostedConfig
 from tests.media.tts.services import KEY
 
-QUICK = HostedConfig(connect_s=1, first_s=0.25, pause_s=0.25, retries=1, back_off_s=0.01)
+QUICK = HostedConfig(connect_s=1, first_s=0.75, pause_s=0.75, retries=1, back_off_s=0.01)
 Create = Callable[[str], TextToSpeech]
 
 SOCKETS: dict[str, Create] = {

@@ -142,7 +142,7 @@ def test_the_next_voice_speaks_on_from_the_next_word(name: str) -> None:
 def test_silence_is_given_up(name: str, after: int) -> None:
     async def script(tts: TextToSpeech, service: Service) -> None:
         error = await failure(tts)
-        assert error.retryable and "no sound for 0.25 s" in str(error)
+        assert error.retryable and "no sound for 0.75 s" in str(error)
 
     play(name, script, Faults(times=9, hang_after=after))
 
