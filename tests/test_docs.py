@@ -132,6 +132,16 @@ def test_a_command_that_does_not_exist_is_noticed() -> None:
     assert not complaint(["calls", "list", "--json", "-n", "3"])
 
 
+def test_targets_of_make_and_modules_that_are_run_exist() -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    made = set(re.findall(r"(?:`|^|=\d )make ([a-z-]+)", text, re.MULTILINE))
+    assert {"run", "setup", "test", "bench"} <= made <= targets
+    modules = set(re.findall(r"\b((?:bench|tests)\.[a-z_.]*[a-z_])\b", text)) | {"bench.__main__"}
+    files = [ROOT / f"{module.replace('.', '/')}.py" for module in modules]
+    assert len(modules) > 10 and [str(file) for file in files if not file.exists()] == []
+
+
 def anchor(heading: str) -> str:
     """As GitHub makes it."""
     kept = re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower())
