@@ -154,7 +154,7 @@ class HttpModel:
             raise LlmError(f"{self.name}: nothing came for {limit:g} s", retryable=True) from error
         except aiohttp.ClientError as error:
             raise LlmError(f"{self.name}: {error or type(error).__name__}", retryable=True) from error
-        except (SseError, json.JSONDecodeError) as error:
+        except (SseError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise LlmError(f"{self.name}: unreadable answer: {error}", retryable=True) from error
         for chunk in reader.end():
             yield chunk

@@ -192,6 +192,9 @@ class FallbackStream:
                 error = refused
                 self._members.failed(member, refused)
                 continue
+            except asyncio.CancelledError:
+                member.breaker.abandoned()
+                raise
             self._stack, self._member = stack, member
             self._start(self._read(member, inner), f"ears {member.name}")
             if self._hints is not None:
@@ -217,8 +220,16 @@ class FallbackStream:
                 at += 1
                 if at % BURST == 0:
                     await asyncio.sleep(0)
-            if utterance.finished:
+                    if not self._wanted(utterance):
+                        break
+            if not self._wanted(utterance):
+                inner.cancel()
+            elif utterance.finished:
                 inner.finish()
+
+    def _wanted(self, utterance: _Utterance) -> bool:
+        """Whether it was not cancelled meanwhile."""
+        return utterance is self._open or any(owed is utterance for owed in self._owed)
 
     def _ungiven(self, given: list[_Utterance]) -> _Utterance | None:
         waiting = [*self._owed] if self._open is None else [*self._owed, self._open]

@@ -102,7 +102,7 @@ class FallbackVoice:
                 if not switched.to:
                     self.members.lost()
                     raise
-            except GeneratorExit:
+            except (GeneratorExit, asyncio.CancelledError):
                 member.breaker.abandoned()
                 raise
 

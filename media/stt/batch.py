@@ -72,10 +72,12 @@ class Batcher:
                 if not item.answer.done():
                     item.answer.set_result(body[at : at + size])
                 at += size
-        except ProviderError as error:
+        except Exception as error:  # whatever it is, somebody waits
+            broken = f"the worker's answer to {len(batch)} stretches cannot be read: {error!r}"
+            failed = error if isinstance(error, ProviderError) else ProviderError(broken, retryable=True)
             for item in batch:
                 if not item.answer.done():
-                    item.answer.set_exception(error)
+                    item.answer.set_exception(failed)
         finally:
             self._asking -= 1
             self._send()

@@ -222,6 +222,47 @@ def test_what_was_cancelled_is_not_heard_again() -> None:
     clock.run(scenario())
 
 
+def test_what_is_cancelled_while_it_is_heard_again_is_not_finished() -> None:
+    """The second engine hears 4 s of speech in bursts, and lets the call's own steps in between."""
+    one, two = Ears([DEAD]), Ears()
+
+    async def scenario() -> None:
+        async with pair(one, two).stream(FORMAT, DOMAIN) as stream:
+            call = Call(stream)
+            await call.says(200)
+            while two.opened == 0:
+                await asyncio.sleep(0)
+            stream.cancel()
+            await call.says(30)
+            assert (await call.finals(1))[0] == [f"{call.at - 45}-{call.at - 1}"]
+
+    clock.run(scenario())
+    assert len(two.heard) == 1
+
+
+def test_a_call_that_ends_while_an_engine_is_tried_again_does_not_shut_it_out() -> None:
+    one, two = Ears([DEAD, 0.05]), Ears()
+    ears = pair(one, two, breaker=BreakerConfig(failures=1, cool_down_s=5), open_ms=5000)
+
+    async def scenario() -> None:
+        async with ears.stream(FORMAT, DOMAIN) as stream:
+            call = Call(stream)
+            await call.says(30)
+            await call.finals(1)
+        await asyncio.sleep(5)
+        one.room = [2.0]
+        trial = asyncio.create_task(opened(ears))
+        await asyncio.sleep(0.1)
+        trial.cancel()
+        await asyncio.gather(trial, return_exceptions=True)
+        one.room = [True]
+        await asyncio.sleep(5)
+        await opened(ears)
+
+    clock.run(scenario())
+    assert (one.opened, two.opened) == (3, 1)
+
+
 @pytest.mark.parametrize("room", [False, 30.0], ids=["full", "slow"])
 def test_a_call_that_the_preferred_one_does_not_take_goes_to_the_next(room: bool | float) -> None:
     one, two = Ears(room=[room]), Ears()

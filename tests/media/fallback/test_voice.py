@@ -141,6 +141,27 @@ def test_cut_speech_blames_nobody_and_closes_all() -> None:
     assert voice.stats().failed == 0 and one.closed and two.closed
 
 
+def test_a_reply_that_is_interrupted_while_a_voice_is_tried_again_does_not_shut_that_voice_out() -> None:
+    one, two = Voice([0]), Voice()
+    voice = pair(one, two, VoiceFallback(breaker=BreakerConfig(failures=1, cool_down_s=5)))
+
+    async def scenario() -> None:
+        await spoken(voice)
+        await asyncio.sleep(5)
+        one.hangs = True
+        trial = asyncio.create_task(spoken(voice))
+        await asyncio.sleep(0.1)
+        trial.cancel()
+        await asyncio.gather(trial, return_exceptions=True)
+        assert trial.cancelled()
+        one.fails = [None]
+        await asyncio.sleep(5)
+        await spoken(voice)
+
+    clock.run(scenario())
+    assert len(one.texts) == 3 and len(two.texts) == 1
+
+
 def test_the_apology_is_spoken_from_its_recording_when_every_voice_is_gone() -> None:
     inner = Voice([None, None, 0])
     voice = RecordedVoice(inner)
