@@ -67,8 +67,8 @@ class Batcher:
         try:
             answer = await self._pool.request(pack(header, b"".join(item.pcm for item in batch)))
             found, body = unpack(answer)
-            at = 0
-            for item, size in zip(batch, found["sizes"], strict=True):
+            at, sized = 0, list(zip(batch, found["sizes"], strict=True))
+            for item, size in sized:
                 if not item.answer.done():
                     item.answer.set_result(body[at : at + size])
                 at += size

@@ -181,6 +181,13 @@ def test_any_complaint_is_readable(create: Create, body: str) -> None:
 
 
 @engines
+@pytest.mark.parametrize("event", ["5", "[1]", '{"choices": [null], "type": "content_block_start"}', "{", "null"])
+def test_events_of_another_shape_are_an_error_that_may_pass(create: Create, event: str) -> None:
+    error, server = failure(create, Status(200, {"Content-Type": "text/event-stream"}, f"data: {event}\n\n"))
+    assert error.retryable and len(server.bodies) == 2
+
+
+@engines
 def test_nobody_listening_is_an_error_that_may_pass(create: Create) -> None:
     async def run() -> None:
         model = create("http://127.0.0.1:9")
