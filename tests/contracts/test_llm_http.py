@@ -181,7 +181,9 @@ def test_any_complaint_is_readable(create: Create, body: str) -> None:
 
 
 @engines
-@pytest.mark.parametrize("event", ["5", "[1]", '{"choices": [null], "type": "content_block_start"}', "{", "null"])
+@pytest.mark.parametrize(
+    "event", ["5", "[1]", '{"choices": [null], "type": "content_block_start"}', "{", "null"]
+)
 def test_events_of_another_shape_are_an_error_that_may_pass(create: Create, event: str) -> None:
     error, server = failure(create, Status(200, {"Content-Type": "text/event-stream"}, f"data: {event}\n\n"))
     assert error.retryable and len(server.bodies) == 2

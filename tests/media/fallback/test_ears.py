@@ -32,6 +32,7 @@ class Ears:
     hints: list[Hints] = field(default_factory=list)
     opened: int = 0
     open_now: int = 0
+    listens: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def prepare(self, domain: Domain) -> None:
         pass
@@ -48,6 +49,7 @@ class Ears:
         if room is not True:
             await asyncio.sleep(room)
         self.open_now += 1
+        self.listens.set()
         try:
             yield _Stream(self)
         finally:
@@ -230,8 +232,7 @@ def test_what_is_cancelled_while_it_is_heard_again_is_not_finished() -> None:
         async with pair(one, two).stream(FORMAT, DOMAIN) as stream:
             call = Call(stream)
             await call.says(200)
-            while two.opened == 0:
-                await asyncio.sleep(0)
+            await two.listens.wait()
             stream.cancel()
             await call.says(30)
             assert (await call.finals(1))[0] == [f"{call.at - 45}-{call.at - 1}"]
