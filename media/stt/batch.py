@@ -5,6 +5,7 @@ before partials, since somebody waits for them.
 """
 
 import asyncio
+import struct
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any
 from media.errors import ProviderError
 from media.workers.pool import WorkerPool
 from media.workers.wire import pack, unpack
+
+UNREADABLE = (ValueError, LookupError, TypeError, struct.error)
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +75,7 @@ class Batcher:
                 if not item.answer.done():
                     item.answer.set_result(body[at : at + size])
                 at += size
-        except Exception as error:  # whatever it is, somebody waits
+        except (ProviderError, *UNREADABLE) as error:
             broken = f"the worker's answer to {len(batch)} stretches cannot be read: {error!r}"
             failed = error if isinstance(error, ProviderError) else ProviderError(broken, retryable=True)
             for item in batch:
