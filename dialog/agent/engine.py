@@ -55,6 +55,7 @@ log = logging.getLogger(__name__)
 
 END_CALL = "end_call"
 TRANSFER_CALL = "transfer_call"
+ENDINGS = frozenset({END_CALL, TRANSFER_CALL})
 SHOWN = 300  # characters of a tool's result in the timeline
 
 
@@ -175,12 +176,16 @@ class AgentEngine:
             async with aclosing(self._round(found, last=last)) as acts:
                 async for act in acts:
                     yield act
-            if not found.calls:
+            # No tools were offered in the last round: what is called there all the same is not done.
+            calls = [call for call in found.calls if not last or call.name in ENDINGS]
+            if not calls:
+                if not found.spoke:
+                    raise LlmError(f"{self.spec.name}: an answer without a word", retryable=True)
                 return
-            self._talk.called(found.calls)
+            self._talk.called(calls)
             ending: Act | None = None
-            for call in found.calls:
-                if call.name in {END_CALL, TRANSFER_CALL}:
+            for call in calls:
+                if call.name in ENDINGS:
                     ending = ending or self._ending(call)
                     continue
                 async with aclosing(self._use(call)) as acts:
@@ -192,6 +197,7 @@ class AgentEngine:
                     yield self._aside(texts.goodbye if isinstance(ending, Hangup) else texts.transfer)
                 yield ending
                 return
+        raise LlmError(f"{self.spec.name}: the last round ended in a transfer to nobody", retryable=True)
 
     def _ending(self, call: ToolCall) -> Act | None:
         """The end of the call as the model wants it; None, and the model told, if that cannot be."""

@@ -179,6 +179,15 @@ def test_an_unknown_tool_and_endless_tools_end_in_an_answer() -> None:
     assert spoken(acts) == "Sorry." and model.requests[2].tools == ()
 
 
+@pytest.mark.parametrize("last", [[Finished()], call("hours"), call("transfer_call", '{"to": "nobody"}')])
+def test_a_turn_without_a_word_is_a_failure_and_not_silence(last: Sequence[Step]) -> None:
+    engine, model = agent(call("hours"), call("hours"), last, file=FILE + "on_failed: operator\n")
+    (acts,) = talk(engine, turn("hello"))
+    assert spoken(acts) == "I am sorry, I cannot help you right now." and acts[-1] == Transfer("100")
+    used = [act for act in acts if isinstance(act, Note) and act.name == "tool"]
+    assert len(used) == 2 and len(model.requests) == 3
+
+
 def test_barge_in_stops_the_model_and_the_tool() -> None:
     engine, model = agent(words("One two three. Four five six. Seven.", pause_s=0.5))
 
