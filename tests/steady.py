@@ -41,8 +41,8 @@ class Witness:
     def disturbed(self, since: float) -> str:
         """What was wrong with the machine from then (time.monotonic()) until now; "" if all was well."""
         first, end = bisect.bisect_left(self._times, since), len(self._times)
-        if first == end:
-            return "the machine stood still"
+        if first == end:  # no look since then
+            return "the machine stood still" if time.monotonic() - since > LATE_S else ""
         late = max(self._late[first:end])
         wanting = sum(self._wanting[first:end]) / (end - first) / (os.cpu_count() or 1)
         if late >= LATE_S:
