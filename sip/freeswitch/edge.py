@@ -14,6 +14,7 @@ from media.leg import CallLeg
 from media.tasks import Start, task_scope
 from media.tts.base import TextToSpeech
 from sip.endpoint import IncomingCall, OnCall, OnProgress, OutboundCall
+from sip.esl import commands
 from sip.esl.client import EslClient
 from sip.esl.counters import EslCounters
 from sip.esl.server import EslServer, EslSession
@@ -96,6 +97,10 @@ class FreeswitchEdge:
     async def _session(self, session: EslSession) -> None:
         """FreeSWITCH has brought us a channel."""
         assert self._on_call is not None
+        if session.get("variable_current_application") not in ("", "socket"):
+            return  # it has gone on without us while we hung, and will ask once more
+        # It goes on without us in a moment, unless this is taken back.
+        await session.link.demand(f"api sched_del {commands.word(session.channel.uuid)}")
         placed = self.calls.placed.get(session.channel.uuid)
         if placed is not None and not placed.done():
             placed.set_result(session)

@@ -65,6 +65,7 @@ class FakeChannel:
             "Event-Name": name, "Unique-ID": self.uuid,
             "Answer-State": "answered" if self.answered else "ringing",
             "Caller-Caller-ID-Number": self.caller, "Caller-Destination-Number": self.callee,
+            "variable_current_application": "socket",
             **{f"variable_{k}": v for k, v in self.variables.items()}, **more,
         })  # fmt: skip
         return base
@@ -313,6 +314,8 @@ class Switch:
         words = arguments.split()
         channel = self.channels.get(words[0]) if words else None
         match command:
+            case "sched_del":
+                return "+OK Deleted: 1\n"
             case "uuid_exists":
                 return "true" if channel else "false"
             case "show":

@@ -40,3 +40,13 @@ def test_the_event_socket_is_for_this_machine_and_has_no_known_password() -> Non
     text = (FOLDER / "autoload_configs" / "event_socket.conf.xml").read_text()
     assert 'name="listen-ip" value="127.0.0.1"' in text and "ClueCon" not in text
     assert "loopback.auto" in text
+
+
+def test_no_caller_waits_for_ever_for_a_server_that_hangs() -> None:
+    actions = ElementTree.fromstring(
+        "<all>" + (FOLDER / "dialplan" / "trunk.xml").read_text() + "</all>"
+    ).findall(".//action")
+    names = [action.get("application") for action in actions]
+    (at,) = [index for index, name in enumerate(names) if name == "socket"]
+    assert names[at - 1] == "sched_transfer" and names[at + 2] == "transfer"
+    assert "sched_del" in str(actions[at + 1].get("data"))
