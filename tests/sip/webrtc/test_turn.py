@@ -37,16 +37,31 @@ def coturn(folder: Path) -> Iterator[int]:
     ]
     process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     try:
-        for _ in range(100):
-            if "main listener thread" in (folder / "turn.log").read_text():
-                break
-            assert process.poll() is None, (folder / "turn.log").read_text()
-            time.sleep(0.05)
+        until_it_answers(port, process, folder / "turn.log")
         yield port
     finally:
         process.kill()
         process.wait(10)
         log.close()
+
+
+def until_it_answers(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Binding requests (RFC 8489, section 5), four a second for half a minute."""
+    request = bytes.fromhex("000100002112a442") + b"are you it? "
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(0.25)
+        client.connect(("127.0.0.1", port))
+        for _ in range(120):
+            assert process.poll() is None, log.read_text()
+            try:
+                client.send(request)
+                client.recv(1500)
+                return
+            except ConnectionRefusedError:
+                time.sleep(0.25)
+            except TimeoutError:
+                pass
+    raise AssertionError(log.read_text())
 
 
 def relayed(port: int, name: str, word: str) -> Peer:
