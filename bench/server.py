@@ -54,7 +54,7 @@ def streaming() -> dict[str, str]:
         "VOICEGW_CARRIERS__TWILIO__ACCOUNT_SID": "AC0",
         "VOICEGW_CARRIERS__TWILIO__CHECK_SIGNATURES": "false",
         "VOICEGW_CARRIERS__TWILIO__API_URL": "http://127.0.0.1:9",  # nobody: no request may leave
-        "VOICEGW_CARRIERS__TWILIO__TRIES": "1",
+        "VOICEGW_CARRIERS__TWILIO__REST__TRIES": "1",
         "VOICEGW_VAD": '{"engine": "webrtc", "start_ms": 200, "window_ms": 240, "hangover_ms": 200}',
         "VOICEGW_TURN__END_SILENCE_MS": "200",
         "VOICEGW_TURN__COMPLETE_SILENCE_MS": "200",
