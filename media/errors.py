@@ -5,6 +5,10 @@ class MediaError(Exception):
     """Root of all errors raised by this package."""
 
 
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
+"""What reading JSON of an unexpected shape raises: an engine's error where an engine wrote it."""
+
+
 class ProviderError(MediaError):
     """A speech engine failed.
 

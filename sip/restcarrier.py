@@ -9,6 +9,7 @@ about that (`hints`).
 """
 
 import logging
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,29 +44,29 @@ class RestCarrier(Carrier):
 
     # A carrier's own
 
+    @abstractmethod
     def authorization(self) -> str:
         """The header `Authorization` of a request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refusal(self, body: Mapping[str, Any]) -> tuple[str, str]:
         """Code and words of an error, out of the answer's JSON; "" for what is not there."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def order(self, order: str, call: OutboundCall, desk: Desk) -> str:
         """As `place`, but raises CarrierError too."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def end(self, call_id: str) -> bool:
         """End a call, answered or not; False: it is over already. Raises CarrierError."""
-        raise NotImplementedError
 
     async def press(self, call_id: str, digits: str) -> None:
         """Press keys, where `capabilities.dtmf_out` says that a request does it. Raises CarrierError."""
-        raise NotImplementedError
+        raise CarrierError(f"{self.vendor} presses no keys by request")
 
     async def hand_over(self, call: Announced, order: Transfer, desk: Desk) -> bool:
         """Send the caller elsewhere; False: he has hung up. Raises CarrierError, TransferError."""
-        raise NotImplementedError
+        raise TransferError(f"{self.vendor} hands no calls over")
 
     # Requests
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import aiohttp
 
 from dialog.llm.base import Chunk, Finished, LlmError, LlmRequest, Usage
-from dialog.llm.sse import ServerEvent, SseDecoder, SseError
+from dialog.llm.sse import ServerEvent, SseDecoder
 
 RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 BACK_OFF_S = 0.25  # before the first repetition; a caller is waiting
@@ -154,7 +154,7 @@ class HttpModel:
             raise LlmError(f"{self.name}: nothing came for {limit:g} s", retryable=True) from error
         except aiohttp.ClientError as error:
             raise LlmError(f"{self.name}: {error or type(error).__name__}", retryable=True) from error
-        except (SseError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:  # SseError is the first
             raise LlmError(f"{self.name}: unreadable answer: {error}", retryable=True) from error
         for chunk in reader.end():
             yield chunk

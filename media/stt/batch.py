@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from media.errors import ProviderError
+from media.errors import UNREADABLE, ProviderError
 from media.workers.pool import WorkerPool
 from media.workers.wire import pack, unpack
-
-UNREADABLE = (ValueError, LookupError, TypeError, struct.error)
 
 
 @dataclass(slots=True, eq=False)
@@ -70,12 +68,13 @@ class Batcher:
         try:
             answer = await self._pool.request(pack(header, b"".join(item.pcm for item in batch)))
             found, body = unpack(answer)
-            at, sized = 0, list(zip(batch, found["sizes"], strict=True))
+            sized = list(zip(batch, found["sizes"], strict=True))  # before the first is told anything
+            at = 0
             for item, size in sized:
                 if not item.answer.done():
                     item.answer.set_result(body[at : at + size])
                 at += size
-        except (ProviderError, *UNREADABLE) as error:
+        except (ProviderError, struct.error, *UNREADABLE) as error:
             broken = f"the worker's answer to {len(batch)} stretches cannot be read: {error!r}"
             failed = error if isinstance(error, ProviderError) else ProviderError(broken, retryable=True)
             for item in batch:

@@ -13,7 +13,7 @@ import aiohttp
 
 from dialog.turn import Transcript
 from dialog.types import Domain
-from media.errors import ProviderError
+from media.errors import UNREADABLE, ProviderError
 from media.frames import AudioFormat
 from media.refusal import Refused, refusal
 from media.stt.base import SttStream
@@ -58,8 +58,7 @@ class RestCore(Protocol):
         """The request for an utterance."""
 
     def understood(self, answer: Any) -> Transcript:
-        """What came back, as JSON. Raises ValueError, LookupError, TypeError or
-        AttributeError for what is none."""
+        """What came back, as JSON. Raises what `UNREADABLE` lists for what is none."""
 
 
 @dataclass(slots=True)
@@ -150,7 +149,7 @@ class RestEars:
             ) from error
         except aiohttp.ClientError as error:
             raise ProviderError(f"{name}: {error or type(error).__name__}", retryable=True) from error
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             raise ProviderError(f"{name}: unreadable answer: {error}", retryable=True) from error
 
     def _post(self, upload: Upload) -> "aiohttp.client._RequestContextManager":

@@ -17,7 +17,7 @@ import aiohttp
 
 from dialog.turn import Transcript
 from dialog.types import Domain, Hints
-from media.errors import ProviderError
+from media.errors import UNREADABLE, ProviderError
 from media.frames import AudioFormat, AudioFrame
 from media.refusal import refusal
 from media.resample import Resampler
@@ -286,7 +286,7 @@ class SocketStream:
             self._lost = ProviderError(reason, retryable=code != REFUSED)
         except ProviderError as error:
             self._lost = error
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             self._lost = ProviderError(f"{self._name}: unreadable message: {error}", retryable=True)
         self._changed.set()
 
