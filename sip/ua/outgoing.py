@@ -239,6 +239,8 @@ class OutgoingInvite:
             raise CallFailed(response.status, response.reason, cause_in(response))
         session, leg = self._branches.winner, self.leg
         assert leg is not None and session is not None
+        if session.over:  # before the leg changes hands: whoever it talks to keeps it
+            raise CallFailed(487, "the far end hung up at once")
         try:
             # A 183 may have brought the answer before: then the 200 may come without.
             if response.body or leg.agreement is None or self._moved is not None:
@@ -255,8 +257,6 @@ class OutgoingInvite:
         session.refresher.agree(sessiontimer.read(response))
         if not session.established.done():
             session.established.set_result(None)
-        if session.over:
-            raise CallFailed(487, "the far end hung up at once")
         self._report(CallProgress.ANSWERED)
         return leg
 

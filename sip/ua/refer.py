@@ -148,6 +148,7 @@ class Move:
         return None if found.moving is not None or found.offering else found
 
     async def _tell(self, status: int, state: str) -> None:
+        """Send a NOTIFY. Its answer changes nothing, so nobody waits for it: a referrer may have none."""
         session = self._session
         if not self._order.told or session.hung_up:
             return
@@ -158,7 +159,7 @@ class Move:
             "content-type": FRAGMENT,
         }
         body = f"SIP/2.0 {status} {REASONS.get(status, 'Failed')}\r\n".encode()
-        await session.ask("NOTIFY", headers, body)
+        await session.tell("NOTIFY", headers, body)
 
 
 def _host(uri: str) -> str:

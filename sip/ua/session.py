@@ -185,16 +185,28 @@ class Session:
         self, method: str, headers: dict[str, str] | None = None, body: bytes = b""
     ) -> Response | None:
         """A request in the dialog other than INVITE; its final response, None if there is none."""
+        return await self._ask(await self.way(), method, headers or {}, body)
 
+    async def tell(self, method: str, headers: dict[str, str], body: bytes) -> None:
+        """The same, for a request whose response is of no interest. Those that are told one after the other
+        are sent in that order."""
+        flow = await self.way()
+
+        async def send() -> None:
+            await self._ask(flow, method, headers, body)
+
+        self.stack.start(send(), f"sip {method.lower()} {self.call_id}")
+
+    async def _ask(self, flow: Flow, method: str, headers: dict[str, str], body: bytes) -> Response | None:
         def make() -> Request:
             request = self.dialog.request(method)
-            for name, value in (headers or {}).items():
+            for name, value in headers.items():
                 request.headers.add(name, value)
             request.body = body
             return request
 
         credentials = self.trunk.credentials if self.trunk is not None else None
-        return await self.stack.exchange.ask(make, await self.way(), credentials)
+        return await self.stack.exchange.ask(make, flow, credentials)
 
     async def way(self) -> Flow:
         """Where the next request goes."""

@@ -13,7 +13,7 @@ from sip.errors import CallFailed
 from sip.ua.agent import UserAgent
 from sip.ua.config import Reach
 from sip.ua.join import _near
-from sip.ua.message import Request
+from sip.ua.message import Request, reply
 from tests.sip.ua.wire import HOST, UA_PORT, Callee, Ear, Peer, Wire, run, sdp, user_agent
 
 TARGET = OutboundCall(f"sip:peer@{HOST}:5070")
@@ -143,6 +143,55 @@ def test_hanging_up_during_a_move_gives_it_up() -> None:
         third.answer(await third.receive("CANCEL"), 200)
         third.answer(invite, 487)
         await third.receive("ACK")
+
+    scenario(test, refer=Reach.SAME_HOST)
+
+
+def test_a_referrer_that_answers_no_notify_holds_nothing_up() -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        await dial(peer)
+        await peer.ask(refer(peer), 202)
+        invite = await third.receive("INVITE", within=1)
+        third.answer(invite, 200, sdp())
+        await third.receive("ACK", within=1)
+        await asyncio.sleep(6)
+        assert peer.wire.lines("BYE"), "nor is it waited for at the end"
+        fragments = [n.body.split()[1] for n in peer.came("NOTIFY")]
+        assert fragments == [b"100", b"200"], "in this order"
+        await callee.ears[0].leg.hangup(HangupCause.NORMAL)
+        third.answer(await third.receive("BYE"), 200)
+
+    scenario(test, refer=Reach.SAME_HOST)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_target_that_hangs_up_as_it_answers_gives_the_call_back(stays: bool) -> None:
+    async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
+        await dial(peer)
+        await peer.ask(refer(peer), 202)
+        await told(peer, 100)
+        invite = await third.receive("INVITE")
+        if not stays:
+            await peer.ask(peer.request("BYE"), 200)
+        third.follow(invite)
+        # Both in one go: the call hears of the answer only when the BYE has been taken too.
+        answer = reply(invite, 200, tag="peer")
+        answer.headers.add("contact", f"<sip:peer@{HOST}:{THIRD}>")
+        answer.headers.add("content-type", "application/sdp")
+        answer.body = sdp().replace(b"audio 9 ", b"audio 11 ")
+        for message in (answer, third.request("BYE")):
+            third.wire.deliver(bytes(message), THIRD, UA_PORT)
+        ear = callee.ears[0]
+        if not stays:
+            await asyncio.sleep(1)
+            assert ear.causes == [HangupCause.NORMAL], "there is nobody to go back to"
+            return
+        await told(peer, 487)
+        assert not ear.causes, "the referrer talks on"
+        assert ear.leg.agreement.port == 9  # type: ignore[attr-defined]
+        await peer.ask(peer.request("INVITE", sdp()), 200)
+        await peer.ask(peer.request("BYE"), 200)
+        assert ear.causes == [HangupCause.NORMAL]
 
     scenario(test, refer=Reach.SAME_HOST)
 
@@ -310,9 +359,7 @@ def contact(*users: str, host: str = f"{HOST}:{THIRD}") -> tuple[tuple[str, str]
 async def refused(peer: Peer, status: int, headers: tuple[tuple[str, str], ...] = ()) -> Request:
     """The next INVITE is refused; without the Contact that the peer usually gives."""
     invite = await peer.receive("INVITE")
-    from sip.ua.message import reply  # noqa: PLC0415 - what `Peer.answer` does, but for the Contact
-
-    response = reply(invite, status, tag="peer")
+    response = reply(invite, status, tag="peer")  # what `Peer.answer` does, but for the Contact
     for name, value in headers:
         response.headers.add(name, value)
     peer.send(response, UA_PORT)

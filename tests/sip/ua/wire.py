@@ -53,9 +53,10 @@ class Wire:
             return
         # A bad line also changes the order.
         delay = self._random.uniform(0.001, 0.03) if self.loss else 0.01 + len(self.log) * 1e-9
-        loop.call_later(delay, self._deliver, data, source, target)
+        loop.call_later(delay, self.deliver, data, source, target)
 
-    def _deliver(self, data: bytes, source: int, target: int) -> None:
+    def deliver(self, data: bytes, source: int, target: int) -> None:
+        """At once."""
         end = self._ends.get(target)
         if end is not None:
             end(data, Flow("UDP", HOST, source))
@@ -222,6 +223,15 @@ class Peer:
             message = await self._inbox.get()
         assert isinstance(message, Request) and message.method == method, message
         return message
+
+    def came(self, method: str) -> list[Request]:
+        """The requests of that method that have come by now, each once; all that has come is forgotten."""
+        found: dict[str, Request] = {}
+        while not self._inbox.empty():
+            message = self._inbox.get_nowait()
+            if isinstance(message, Request) and message.method == method:
+                found.setdefault(message.via.branch, message)
+        return list(found.values())
 
     async def nothing(self, seconds: float) -> None:
         """Nothing comes for so long."""
