@@ -101,7 +101,7 @@ class Bindings:
             now + min(seconds, LONGEST_S),
             request.call_id,
             request.cseq.number,
-            _weight(contact.params.get("q")),
+            contact.weight,
             instance,
             tuple(request.headers.values("path")),
         )
@@ -124,10 +124,3 @@ def _seconds(*texts: str | None) -> int:
         if text is not None and text.strip().isascii() and text.strip().isdigit() and len(text) < 12:
             return int(text)
     return DEFAULT_S
-
-
-def _weight(text: str | None) -> float:
-    try:
-        return min(max(float(text or "1"), 0.0), 1.0)
-    except ValueError:
-        return 1.0

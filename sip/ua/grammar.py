@@ -24,6 +24,7 @@ _TEL = re.compile(r"tel:(?P<user>[0-9A-Fa-f*#+().\-]+)(?P<params>;\S*)?", re.IGN
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\];,]+)\s*(?::\s*(\d{1,5}))?")
 _VIA = re.compile(r"SIP\s*/\s*2\.0\s*/\s*([A-Za-z0-9\-]+)\s+([^;]+)(;.*)?", re.IGNORECASE | re.DOTALL)
 
+_WEIGHT = re.compile(r"[0-9]{1,3}(\.[0-9]{0,20})?|\.[0-9]{1,20}")
 _SPACE = re.compile(r"\s")
 KNOWN = 256  # values read last: of one message the same are read again and again, by each layer
 
@@ -145,6 +146,14 @@ class Address:
     def tag(self) -> str:
         """The tag parameter, or ``""``."""
         return self.params.get("tag") or ""
+
+    @property
+    def weight(self) -> float:
+        """How much a Contact is wanted: its q, 0 to 1. What is no number counts as not said, as 20.10 has it
+        for expires; and what says nothing is wanted wholly, the default that q has in HTTP."""
+        text = self.params.get("q") or ""
+        # More digits than the grammar's three are read; signs, exponents and "nan" are no qvalue (25.1).
+        return min(float(text), 1.0) if _WEIGHT.fullmatch(text) else 1.0
 
     def sip_uri(self) -> SipUri:
         """The URI taken apart. Raises RemoteProtocolError."""

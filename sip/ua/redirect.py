@@ -25,7 +25,7 @@ def contacts(response: Response) -> list[SipUri]:
             uri = address.sip_uri()
         except RemoteProtocolError:
             continue
-        found.append((_weight(address.params.get("q")), uri))
+        found.append((address.weight, uri))
     return [uri for _, uri in sorted(found, key=lambda item: -item[0])]
 
 
@@ -56,10 +56,3 @@ def trunk_after(trunks: Trunks, trunk: TrunkState | None, target: SipUri) -> Tru
     if found is None and trunk is not None and target.host in {trunk.uri.host, *trunk.hosts}:
         return trunk
     return found
-
-
-def _weight(text: str | None) -> float:
-    try:
-        return min(max(float(text or "1"), 0.0), 1.0)
-    except ValueError:
-        return 0.0

@@ -274,3 +274,24 @@ def test_our_ping_is_answered_by_one_line_break() -> None:
 def test_a_stream_whose_next_message_cannot_be_found_is_given_up(data: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         StreamFramer().receive(data)
+
+
+@pytest.mark.parametrize(
+    "q, weight",
+    [
+        ("", 1.0),
+        (";q=0.7", 0.7),
+        (";q=0", 0.0),
+        (";q=1.000", 1.0),
+        (";q=.5", 0.5),
+        (";q=0.3333", 0.3333),
+        (";q=1.", 1.0),
+        (";q=5", 1.0),
+        *(
+            (f";q{garbage}", 1.0)
+            for garbage in ("", "=", "=high", "=-1", "=nan", "=inf", "=1e-3", "=0_5", "=٠")
+        ),
+    ],
+)
+def test_a_contact_whose_q_cannot_be_read_has_none(q: str, weight: float) -> None:
+    assert Address.parse(f"<sip:a@b>{q}").weight == weight

@@ -370,7 +370,7 @@ async def refused(peer: Peer, status: int, headers: tuple[tuple[str, str], ...] 
 def test_redirects_are_followed_the_most_wanted_first() -> None:
     async def test(agent: UserAgent, peer: Peer, third: Peer, callee: Callee) -> None:
         task = asyncio.ensure_future(agent.place(TARGET))
-        first = await refused(peer, 302, contact("second/0.2", "first/0.9"))
+        first = await refused(peer, 302, contact("second/0.2", "first/high"))  # a registrar ranks it likewise
         invite = await refused(third, 486)
         assert invite.uri == f"sip:first@{HOST}:{THIRD}"
         assert (invite.call_id, invite.from_.tag) == (first.call_id, first.from_.tag)
