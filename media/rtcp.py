@@ -78,7 +78,9 @@ class RtcpSession:
     def __init__(self, ssrc: int, first: int, cname: str, clock: int) -> None:
         """`ssrc` of what we send and `first` its first sequence number; `cname` names us and tells nothing
         of us; `clock` in Hz of our timestamps."""
-        self._ssrc, self._first, self._cname, self._clock = ssrc, first, cname.encode()[:255], clock
+        self._ssrc, self._first, self._cname = ssrc, first, cname.encode()[:255]
+        self.clock = clock
+        """Of our timestamps, in Hz; another one after a change of codec."""
         self._last_sr = 0  # middle 32 bits of the far end's NTP time
         self._last_sr_at = 0.0  # when it came
         self._far: StreamQuality | None = None
@@ -179,7 +181,7 @@ class RtcpSession:
 
     def _hear(self, lost: int, highest: int, jitter: int) -> None:
         sent = (highest - self._first & 0xFFFFFFFF) + 1
-        self._far = StreamQuality(max(0, sent - lost), lost, jitter * 1000 / self._clock)
+        self._far = StreamQuality(max(0, sent - lost), lost, jitter * 1000 / self.clock)
 
 
 def _packet(kind: int, count: int, body: bytes) -> bytes:

@@ -11,6 +11,7 @@ from media.codecs import Codec
 from sip.errors import LocalProtocolError, RemoteProtocolError
 from sip.sdes import Sdes, SrtpKeys, SrtpPolicy
 from sip.sdp import (
+    ON_HOLD,
     MediaDescription,
     MediaDirection,
     RtpMap,
@@ -25,7 +26,6 @@ DTMF_TYPE = 101  # what the whole trade uses; also a hint to peers that look at 
 EVENTS = "0-15"  # RFC 4733: 0-9, *, #, A-D
 PTIMES = range(10, 121)  # ms; what lies outside is treated as not said
 LONGEST_PAYLOAD = 1300  # bytes; what libsrtp's binding takes, and what fits into a packet of a network
-ON_HOLD = frozenset({"0.0.0.0", "::"})  # RFC 2543's way to say hold
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,11 @@ class Reports:
         self._due = 0  # packet times until the next report
 
     def agree(self, clock: int, receiver: RtpReceiver) -> None:
-        """The codec's clock, in Hz, is known, and who counts what comes."""
+        """The codec's clock, in Hz, is known, or another one, and who counts what comes."""
         self._receiver = receiver
-        if self._session is None:
+        if self._session is not None:
+            self._session.clock = clock
+        else:
             # RFC 7022: a name that tells nothing, new for each call.
             name = secrets.token_urlsafe(12)
             self._session = RtcpSession(self._source.ssrc, self._first, name, clock)

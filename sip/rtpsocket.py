@@ -13,6 +13,7 @@ from media.rtp import is_rtcp
 from sip.latch import Address, Latch
 from sip.rtpmedia import MediaStats, RtpMedia
 from sip.sdes import SrtpKeys
+from sip.sdp import ON_HOLD
 from sip.srtp import Srtp
 
 log = logging.getLogger(__name__)
@@ -87,14 +88,17 @@ class RtpSocket:
             return
         protected = packet if self._srtp is None else self._srtp.protect(packet)
         sock, target = self._reports or self._sock, self._reports_to or self._latch.target
+        if protected is None or _nowhere(target):
+            return
         try:
-            if protected is not None:
-                sock.sendto(protected, target)
+            sock.sendto(protected, target)
         except OSError:
             return
 
     def _put(self, packet: bytes) -> None:
         sent = self._stats.sent
+        if _nowhere(self._latch.target):
+            return
         if self._srtp is not None:
             protected = self._srtp.protect(packet)
             if protected is None:
@@ -192,3 +196,8 @@ class RtpSocket:
     def _clear(self, data: bytes) -> bytes | None:
         """A packet decrypted, where the call is encrypted; None: not to be believed."""
         return data if self._srtp is None else self._srtp.unprotect(data)
+
+
+def _nowhere(target: Address) -> bool:
+    """Whether an agreement names no place to send to. A system would take such an address for its own."""
+    return target[0] in ON_HOLD or not target[1]

@@ -12,6 +12,7 @@ from sip.errors import RemoteProtocolError
 
 MAX_SIZE = 16_384  # bytes; real descriptions stay under 4 KiB
 MAX_MEDIA = 16  # m-lines; browsers offer three or four
+ON_HOLD = frozenset({"0.0.0.0", "::"})  # RFC 2543's way to say hold: an address that is none
 
 
 class MediaDirection(StrEnum):

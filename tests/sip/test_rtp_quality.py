@@ -3,7 +3,10 @@
 import asyncio
 import socket
 
+import pytest
+
 from media.leg import HangupCause
+from media.rtcp import Reception, RtcpSession, Sent
 from media.rtp import is_rtcp, parse
 from sip.rtpleg import RtpLeg
 from tests.clock import run
@@ -100,6 +103,64 @@ def test_a_far_end_that_shares_the_port_later_gets_reports_there() -> None:
         assert source == (HOST, one.port)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind((HOST, one.port + 1))
+        phone.sock.close()
+
+    run(scene())
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_nothing_is_sent_to_a_far_end_that_holds_by_an_address_that_is_none(shared: bool) -> None:
+    """RFC 2543's hold, c=0.0.0.0: which a system takes for itself, so whoever listens here would get it."""
+
+    async def scene() -> None:
+        phone, reports = Phone(), Phone()
+        beside = ("rtcp-mux",) if shared else (f"rtcp:{reports.port}",)
+        one = leg(media(first_port=23_000, last_port=23_990))
+        one.answer(phone_offer(phone.port, *beside))
+        one.start(FakeSink(one))
+        await asyncio.sleep(0.1)
+        one.answer(phone_offer(phone.port, *beside, host="0.0.0.0"))
+        phone.received()
+        one.send_dtmf("1")
+        await asyncio.sleep(20)
+        assert phone.received() == reports.received() == []
+        one.answer(phone_offer(phone.port, *beside))
+        await asyncio.sleep(20)
+        taken = phone.received()
+        assert taken and (taken if shared else reports.received())
+        assert any(map(is_rtcp, taken)) is shared
+        one.answer(phone_offer(phone.port, *beside, host="0.0.0.0"))
+        await one.hangup(HangupCause.NORMAL)
+        assert phone.received() == reports.received() == []
+        assert one.stats.sent.errors == 0
+        phone.sock.close()
+        reports.sock.close()
+
+    run(scene())
+
+
+def test_reports_after_a_change_of_codec_count_in_its_clock() -> None:
+    """G.722 says 8000 Hz, L16 of the same sound 16000."""
+
+    async def scene() -> None:
+        phone = Phone()
+        one = leg(media())
+        one.answer(phone_offer(phone.port, "rtcp-mux", formats="9"))
+        phone.to = (HOST, one.port)
+        one.start(FakeSink(one))
+        await asyncio.sleep(0.1)
+        one.answer(phone_offer(phone.port, "rtcp-mux", "rtpmap:96 L16/16000", formats="96"))
+        theirs = RtcpSession(7, 0, "phone", 16000)
+        seen = Reception()
+        seen.arrived(one._source.sequence)
+        phone.sock.sendto(phone.source.packet(96, bytes(640), 320), phone.to)
+        await asyncio.sleep(0.02)
+        report = theirs.report(1.0, Sent(1, 640, 0), one._source.ssrc, seen, 320.0)
+        phone.sock.sendto(report, phone.to)
+        await asyncio.sleep(0.1)
+        quality = one.quality()
+        assert quality.sent is not None and quality.sent.jitter_ms == 20.0
+        await one.hangup(HangupCause.NORMAL)
         phone.sock.close()
 
     run(scene())
