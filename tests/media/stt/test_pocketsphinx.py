@@ -304,6 +304,24 @@ def test_workers_keep_no_descriptor_of_the_parent_and_ignore_its_signals() -> No
     play(script)
 
 
+def test_the_same_sound_is_understood_alike_in_every_call() -> None:
+    """On a line that is digitally silent around the word, whatever other callers said before."""
+    yes = bytes(4800) + caller("yes", "awb", lead_ms=0, tail_ms=0) + bytes(8000)
+    others = ("no thank you", "that is correct", "that is wrong", "yes please")
+
+    async def script() -> set[Transcript]:
+        heard = set()
+        for other in others:
+            async with Shared.engine.stream(AudioFormat(8000), CLINIC) as stream:
+                heard.add((await hear(stream, yes, CONFIRM))[-1])
+            async with Shared.engine.stream(AudioFormat(8000), CLINIC) as stream:
+                await hear_text(stream, other, CONFIRM)
+        return heard
+
+    (heard,) = Shared.runner.run(script())
+    assert heard.text == "yes" and not heard.rejected
+
+
 def test_two_calls_at_once_hear_their_own() -> None:
     async def script(engine: PocketSphinx) -> None:
         said = [
