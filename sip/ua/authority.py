@@ -2,6 +2,9 @@
 
 A core: requests and `now` in, a `Verdict` out. A nonce carries its own time and signature, so that a flood of
 strangers costs no memory. What was proven once with a nonce and a count is never taken again.
+
+A nonce is for the source that it was sent to, and passwords are looked at only with such a one: who guesses
+is where he says he is, though he came by UDP, and learns nothing without.
 """
 
 import hashlib
@@ -13,6 +16,7 @@ from enum import Enum
 
 from sip.errors import RemoteProtocolError
 from sip.ua.accounts import Account, DigestAlgorithm
+from sip.ua.filter import network
 from sip.ua.grammar import SipUri, parse_params, quote, unquote
 from sip.ua.message import Request
 
@@ -26,8 +30,8 @@ class Verdict(Enum):
     """About one request."""
 
     NOTHING = "no credentials of this realm"
-    STALE = "right, but the nonce is too old or was used"
-    WRONG = "a wrong password, or nobody"
+    STALE = "another nonce is needed: it is too old, was used, or was sent to somebody else"
+    WRONG = "a wrong password, or nobody, in answer to a challenge that this source got"
     RIGHT = "right"
 
 
@@ -55,27 +59,29 @@ class Authority:
         self._accounts = {account.user: account for account in accounts}
         self._used: OrderedDict[str, int] = OrderedDict()  # nonce -> highest count
 
-    def challenges(self, now: float, *, stale: bool = False) -> list[str]:
-        """Values of WWW-Authenticate, one for each algorithm, the preferred one first."""
-        nonce = self._nonce(now)
+    def challenges(self, now: float, host: str, *, stale: bool = False) -> list[str]:
+        """Values of WWW-Authenticate for `host`, one for each algorithm, the preferred one first."""
+        nonce = self._sign(str(int(now * 1000)), host)
         extra = ", stale=true" if stale else ""
         return [
             f'Digest realm={quote(self.realm)}, nonce="{nonce}", algorithm={algorithm}, qop="auth"{extra}'
             for algorithm in self._algorithms
         ]
 
-    def judge(self, request: Request, now: float) -> tuple[Verdict, Account | None]:
-        """Who asks; the account with RIGHT alone. Raises RemoteProtocolError for what is none."""
+    def judge(self, request: Request, host: str, now: float) -> tuple[Verdict, Account | None]:
+        """Who asks from `host`; the account with RIGHT alone. Raises RemoteProtocolError for what is none."""
         answer = self._answer(request)
         if answer is None:
             return Verdict.NOTHING, None
+        if not self._sent(answer, host, now):
+            return Verdict.STALE, None
         account = self._accounts.get(answer.username)
         # Of nobody's password the same is computed, so that the time does not tell who exists.
         expected = _response(answer, self._secret_of(account, answer), request.method)
         right = hmac.compare_digest(expected.encode(), answer.response.encode("utf-8", "replace"))
         if not right or account is None or not _same_target(answer.uri, request.uri):
             return Verdict.WRONG, None
-        if not self._fresh(answer, now):
+        if not self._first(answer):
             return Verdict.STALE, None
         return Verdict.RIGHT, account
 
@@ -116,13 +122,17 @@ class Authority:
         # Without a password there is nothing to prove: what cannot be guessed stands for it.
         return _hash(answer.algorithm, f"{answer.username}:{self.realm}:{password or self._secret.hex()}")
 
-    def _fresh(self, answer: _Answer, now: float) -> bool:
-        """Whether this nonce may be used once more, with this count."""
+    def _sent(self, answer: _Answer, host: str, now: float) -> bool:
+        """Whether this nonce was sent to this source, and not long ago."""
         text, _, _ = answer.nonce.partition("-")
-        if not text.isdigit() or len(text) > 15 or not hmac.compare_digest(self._sign(text), answer.nonce):
+        if not (text.isascii() and text.isdigit() and len(text) <= 15):
             return False
-        if not 0 <= now - int(text) / 1000 <= NONCE_S:
+        if not hmac.compare_digest(self._sign(text, host).encode(), answer.nonce.encode("utf-8", "replace")):
             return False
+        return 0 <= now - int(text) / 1000 <= NONCE_S
+
+    def _first(self, answer: _Answer) -> bool:
+        """Whether its nonce was not used yet with this count or a higher one."""
         count = int(answer.count, 16)
         if count <= self._used.get(answer.nonce, 0):
             return False
@@ -132,11 +142,9 @@ class Authority:
             self._used.popitem(last=False)
         return True
 
-    def _nonce(self, now: float) -> str:
-        return self._sign(str(int(now * 1000)))
-
-    def _sign(self, text: str) -> str:
-        return f"{text}-{hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()[:32]}"
+    def _sign(self, text: str, host: str) -> str:
+        signed = f"{text} {network(host)}".encode()
+        return f"{text}-{hmac.new(self._secret, signed, hashlib.sha256).hexdigest()[:32]}"
 
 
 def _hash(algorithm: DigestAlgorithm, text: str) -> str:

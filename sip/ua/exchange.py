@@ -55,7 +55,7 @@ class Exchange:
         self._learned: dict[tuple[str, str], tuple[str, int]] = {}  # way to a peer -> how it sees us (rport)
         self._troubles: dict[str, str] = {}  # flow -> why it failed last
         self.on_closed: Callable[[Flow], None] = lambda flow: None
-        self.on_malformed: Callable[[str], None] = lambda host: None
+        self.on_malformed: Callable[[Flow], None] = lambda flow: None
         self.on_request: Callable[[Request, ServerTransaction | None, Flow], None] = lambda *_: None
 
     # Our address
@@ -171,7 +171,7 @@ class Exchange:
             self._check(message, flow)
         except RemoteProtocolError as e:
             self.counters.unparsable += 1
-            self.on_malformed(flow.host)
+            self.on_malformed(flow)
             log.info("sip message unreadable", extra={"peer": str(flow), "pii_error": str(e)})
             return
         self.counters.received += 1

@@ -21,7 +21,7 @@ class SourceFilter:
 
     def allows(self, host: str) -> bool:
         """Whether what this IP address sends is read."""
-        return self.open or host in self._held or self.known(host)
+        return self.open or self.holds(host) or self.known(host)
 
     def known(self, host: str) -> bool:
         """Whether it is this machine or of the configured networks."""
@@ -31,6 +31,10 @@ class SourceFilter:
                 self._verdicts.clear()
             verdict = self._verdicts[host] = self._judge(host)
         return verdict
+
+    def holds(self, host: str) -> bool:
+        """Whether we talk to this address."""
+        return host in self._held
 
     def hold(self, host: str) -> None:
         """We talk to this address: listen to it until `release`. Counted."""
@@ -50,3 +54,18 @@ class SourceFilter:
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return address.is_loopback or any(address in network for network in self._networks)
+
+
+def network(host: str) -> str:
+    """What counts as one source."""
+    if ":" not in host:
+        return host
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(IPv6Address(int(address) >> 64 << 64))
+    return host

@@ -61,12 +61,12 @@ class Registrar:
             return True, account
         if verdict is Verdict.NOTHING and request.method != "REGISTER" and not self._asks(stack, flow.host):
             return True, None
-        self._challenge(stack, request, transaction, verdict)
+        self._challenge(stack, request, transaction, flow, verdict)
         return False, None
 
     def _judge(self, stack: "Stack", request: Request, flow: Flow) -> tuple[Verdict, Account | None]:
         try:
-            verdict, account = self._authority.judge(request, asyncio.get_running_loop().time())
+            verdict, account = self._authority.judge(request, flow.host, asyncio.get_running_loop().time())
         except RemoteProtocolError as e:
             log.info("sip credentials unreadable", extra={"peer": flow.host, "error": str(e)})
             return Verdict.WRONG, None
@@ -83,14 +83,14 @@ class Registrar:
         return challenge is Challenge.EVERYBODY or not stack.sources.known(host)
 
     def _challenge(
-        self, stack: "Stack", request: Request, transaction: ServerTransaction, verdict: Verdict
+        self, stack: "Stack", request: Request, transaction: ServerTransaction, flow: Flow, verdict: Verdict
     ) -> None:
         # A phone that is challenged anew tries the same password again and again; 403 tells its user.
         status = 403 if verdict is Verdict.WRONG else 401
         response = reply(request, status, tag=secrets.token_hex(8))
         now = asyncio.get_running_loop().time()
         if status == 401:
-            for value in self._authority.challenges(now, stale=verdict is Verdict.STALE):
+            for value in self._authority.challenges(now, flow.host, stale=verdict is Verdict.STALE):
                 response.headers.add("www-authenticate", value)
         stack.exchange.respond(transaction, response)
 

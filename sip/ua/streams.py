@@ -43,7 +43,7 @@ class Door(Protocol):
     def received(self, data: bytes, flow: Flow) -> bool:
         """One message. False: the source sends too much."""
 
-    def malformed(self, host: str) -> None:
+    def malformed(self, flow: Flow) -> None:
         """What came was no SIP."""
 
     def failed(self, flow: Flow, reason: str) -> None:
@@ -178,7 +178,7 @@ class Streams:
     def garbled(self, flow: Flow, error: str) -> None:
         """What came was no SIP."""
         self.counters.unparsable += 1
-        self.door.malformed(flow.host)
+        self.door.malformed(flow)
         log.info("sip message refused", extra={"peer": str(flow), "error": error})
 
     @property

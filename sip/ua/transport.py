@@ -151,15 +151,16 @@ class NetworkTransport:
         assert self._receiver is not None
         if flow.reliable and self._sources.banned(flow.host):
             return False
-        # Only requests cost us an answer, and what they bring about; responses belong to requests of ours.
-        if not data.startswith(b"SIP/2.0 ") and not self._sources.admits(flow.host):
+        # Requests cost us an answer, and what they bring about; responses of whoever we asked do not count.
+        waited_for = data.startswith(b"SIP/2.0 ") and self._sources.holds(flow.host)
+        if not waited_for and not self._sources.admits(flow):
             return False
         self._receiver.on_message(data, flow)
         return True
 
-    def malformed(self, host: str) -> None:
-        """What came on a stream was no SIP."""
-        self._sources.malformed(host)
+    def malformed(self, flow: Flow) -> None:
+        """What came was no SIP."""
+        self._sources.malformed(flow)
 
     def failed(self, flow: Flow, reason: str) -> None:
         """Count it, and tell the receiver."""

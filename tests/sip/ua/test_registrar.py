@@ -331,7 +331,11 @@ def asked(value: str, method: str = "INVITE", uri: str = "sip:bot@host") -> Requ
 
 
 def answered(now: float, algorithm: int = 0, **how: str) -> str:
-    response = Response(Headers([("WWW-Authenticate", AUTHORITY.challenges(now)[algorithm])]), b"", 401)
+    response = Response(
+        Headers([("WWW-Authenticate", AUTHORITY.challenges(now, how.get("host", "192.0.2.7"))[algorithm])]),
+        b"",
+        401,
+    )
     credentials = Credentials(how.get("user", "anna"), how.get("password", "secret"))
     return credentials.answer(challenges(response)[0], "INVITE", how.get("uri", "sip:bot@host"), "c")
 
@@ -340,13 +344,15 @@ def answered(now: float, algorithm: int = 0, **how: str) -> str:
 def test_a_right_answer_counts_once(algorithm: int) -> None:
     now = 1000 + algorithm
     value = answered(now, algorithm)
-    assert AUTHORITY.judge(asked(value), now + 1) == (Verdict.RIGHT, ANNA)
-    assert AUTHORITY.judge(asked(value), now + 2) == (Verdict.STALE, None), "somebody has recorded it"
+    assert AUTHORITY.judge(asked(value), "192.0.2.7", now + 1) == (Verdict.RIGHT, ANNA)
+    assert AUTHORITY.judge(asked(value), "192.0.2.7", now + 2) == (Verdict.STALE, None), (
+        "somebody has recorded it"
+    )
 
 
 def test_answers_age() -> None:
-    assert AUTHORITY.judge(asked(answered(2000)), 2000 + NONCE_S + 1)[0] is Verdict.STALE
-    assert AUTHORITY.judge(asked(answered(3000)), 2000)[0] is Verdict.STALE, "from the future"
+    assert AUTHORITY.judge(asked(answered(2000)), "192.0.2.7", 2000 + NONCE_S + 1)[0] is Verdict.STALE
+    assert AUTHORITY.judge(asked(answered(3000)), "192.0.2.7", 2000)[0] is Verdict.STALE, "from the future"
 
 
 @pytest.mark.parametrize(
@@ -359,17 +365,33 @@ def test_answers_age() -> None:
     ],
 )
 def test_wrong_answers(value: str, method: str, uri: str) -> None:
-    assert AUTHORITY.judge(asked(value, method, uri), 5001) == (Verdict.WRONG, None)
+    assert AUTHORITY.judge(asked(value, method, uri), "192.0.2.7", 5001) == (Verdict.WRONG, None)
+
+
+@pytest.mark.parametrize("password", ["secret", "wrong"])
+def test_an_answer_to_what_somebody_else_was_asked_tells_nothing(password: str) -> None:
+    """Neither whether the password is right, nor that this source guesses: it may know nothing of it."""
+    stolen = answered(9000, password=password, host="192.0.2.8")
+    assert AUTHORITY.judge(asked(stolen), "192.0.2.7", 9001) == (Verdict.STALE, None)
+    invented = answered(9000, password=password).replace("9000000-", "9000001-")
+    assert AUTHORITY.judge(asked(invented), "192.0.2.7", 9001) == (Verdict.STALE, None)
+
+
+def test_a_nonce_is_for_a_network_of_ipv6() -> None:
+    """A phone there takes another address every day."""
+    value = answered(9500, host="2001:db8:1:2::1")
+    assert AUTHORITY.judge(asked(value), "2001:db8:1:3::1", 9501)[0] is Verdict.STALE
+    assert AUTHORITY.judge(asked(value), "2001:db8:1:2:ffff::9", 9501)[0] is Verdict.RIGHT
 
 
 def test_a_nonce_of_somebody_else_is_stale() -> None:
     other = Authority("realm", (ANNA,), tuple(DigestAlgorithm), b"x" * 32)
-    assert other.judge(asked(answered(6000)), 6001)[0] is Verdict.STALE
+    assert other.judge(asked(answered(6000)), "192.0.2.7", 6001)[0] is Verdict.STALE
 
 
 @pytest.mark.parametrize("value", ["Basic abc", 'Digest realm="other", nonce="1"', ""])
 def test_credentials_for_others_are_none(value: str) -> None:
-    assert AUTHORITY.judge(asked(value), 1) == (Verdict.NOTHING, None)
+    assert AUTHORITY.judge(asked(value), "192.0.2.7", 1) == (Verdict.NOTHING, None)
 
 
 @pytest.mark.parametrize(
@@ -386,14 +408,14 @@ def test_credentials_that_are_none_raise_the_documented_error(value: str) -> Non
     from sip.errors import RemoteProtocolError  # noqa: PLC0415
 
     with pytest.raises(RemoteProtocolError):
-        AUTHORITY.judge(asked(value), 1)
+        AUTHORITY.judge(asked(value), "192.0.2.7", 1)
 
 
 def test_hashed_passwords_serve_their_algorithm_alone() -> None:
     ha1 = hashlib.md5(b"anna:realm:secret", usedforsecurity=False).hexdigest()
     authority = Authority("realm", (Account("anna", md5_password=ha1),), tuple(DigestAlgorithm), b"k" * 32)
-    assert authority.judge(asked(answered(7000, 1)), 7001)[0] is Verdict.RIGHT
-    assert authority.judge(asked(answered(8000, 0)), 8001)[0] is Verdict.WRONG
+    assert authority.judge(asked(answered(7000, 1)), "192.0.2.7", 7001)[0] is Verdict.RIGHT
+    assert authority.judge(asked(answered(8000, 0)), "192.0.2.7", 8001)[0] is Verdict.WRONG
 
 
 def test_accounts_that_make_no_sense_are_refused() -> None:

@@ -55,11 +55,11 @@ class Wire:
         delay = self._random.uniform(0.001, 0.03) if self.loss else 0.01 + len(self.log) * 1e-9
         loop.call_later(delay, self.deliver, data, source, target)
 
-    def deliver(self, data: bytes, source: int, target: int) -> None:
+    def deliver(self, data: bytes, source: int, target: int, host: str = HOST) -> None:
         """At once."""
         end = self._ends.get(target)
         if end is not None:
-            end(data, Flow("UDP", HOST, source))
+            end(data, Flow("UDP", host, source))
 
     def lines(self, prefix: str) -> list[float]:
         """When messages whose start line begins so were sent."""
