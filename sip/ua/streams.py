@@ -3,7 +3,7 @@
     bytes -> StreamFramer -> Door.received
     send -> the flow's own connection, one to that peer, or a new one
 
-A TLS handshake begins only once the source has been judged.
+A TLS handshake begins only once the source has been judged, and takes a connection's place from then on.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from sip.ua.tls import TlsContexts
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0  # well under timer B (32 s), so that a call fails with the reason
+HANDSHAKE_S = 10.0  # of a peer that connects by TLS; it takes a place meanwhile
 HALF_MESSAGE_S = 30.0  # a peer that stops in the middle of a message
 ACCEPT_PAUSE_S = 0.2  # until there may be file descriptors again
 IDLE_S = 3600.0  # a silent connection; peers that keep a flow open send keep-alives
@@ -60,6 +61,7 @@ class Streams:
         self._config, self.counters, self._tls = config, counters, tls
         self._numbers = count(1)
         self._connections: dict[int, Connection] = {}
+        self._shaking: set[Connection] = set()  # peers that have connected by TLS, and not proven it yet
         self._opening: dict[Way, list[bytes]] = {}
         self.door: Door
         self._start: Start
@@ -84,7 +86,9 @@ class Streams:
             if self.door.refuses(address[0]) or self.full:
                 sock.close()
             else:
-                self._start(self._shake_hands(sock, address[0]), f"sip tls {address[0]}")
+                connection = Connection(self, "TLS")
+                self._shaking.add(connection)
+                self._start(self._shake_hands(connection, sock, address[0]), f"sip tls {address[0]}")
 
     def send(self, data: bytes, flow: Flow) -> None:
         """On the flow's connection, or another one to that peer, or a new one. Never raises."""
@@ -143,27 +147,30 @@ class Streams:
 
     # For the protocols below
 
-    async def _shake_hands(self, sock: socket.socket, host: str) -> None:
+    async def _shake_hands(self, connection: "Connection", sock: socket.socket, host: str) -> None:
         loop = asyncio.get_running_loop()
         assert self._tls is not None
         try:
             await loop.connect_accepted_socket(
-                lambda: Connection(self, "TLS"),
-                sock,
-                ssl=self._tls.server,
-                ssl_handshake_timeout=CONNECT_TIMEOUT_S,
+                lambda: connection, sock, ssl=self._tls.server, ssl_handshake_timeout=HANDSHAKE_S
             )
         except OSError as e:  # ssl.SSLError and time-outs are such too
             self.counters.tls_failed += 1
             log.info("sip tls handshake failed", extra={"peer": host, "error": str(e) or type(e).__name__})
+        finally:
+            self._shaking.discard(connection)
 
     @property
     def full(self) -> bool:
-        """Whether there are as many connections as may be."""
-        if len(self._connections) < self._config.max_connections:
+        """Whether there are as many connections as may be, those in their handshake included."""
+        if len(self._connections) + len(self._shaking) < self._config.max_connections:
             return False
         log.warning("too many sip connections", extra={"limit": self._config.max_connections})
         return True
+
+    def shaken(self, connection: "Connection") -> None:
+        """Its handshake is over: the place that it had is free, for itself first of all."""
+        self._shaking.discard(connection)
 
     def joined(self, connection: "Connection") -> int:
         """Number of a new connection."""
@@ -213,6 +220,7 @@ class Connection(asyncio.Protocol):
         host, port = (peer[0], peer[1]) if peer else ("", 0)
         # Whoever we connect to is a peer in use: the caller of `send` holds it in the filter. One that comes
         # by TLS was judged before the handshake.
+        self._streams.shaken(self)
         stranger = not self._outgoing and self._kind == "TCP" and self._streams.door.refuses(host)
         if stranger or self._streams.full:
             self._transport.abort()

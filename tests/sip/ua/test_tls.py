@@ -21,14 +21,14 @@ from media.metronome import Metronome
 from sip.endpoint import OutboundCall
 from sip.errors import CallFailed
 from sip.rtpmedia import RtpConfig, RtpMedia
-from sip.ua import transport
+from sip.ua import streams, transport
 from sip.ua.agent import UserAgent
 from sip.ua.certificate import SOON_S, validity
 from sip.ua.config import SipConfig, TlsConfig, Trunk
 from sip.ua.message import Response, parse
 from sip.ua.tls import TlsContexts
 from sip.ua.transport import NetworkTransport
-from tests.sip.ua.test_transport import closed, message, options
+from tests.sip.ua.test_transport import closed, message, options, port_of
 from tests.sip.ua.wire import Callee, Ear
 from tests.tools import need
 
@@ -227,6 +227,39 @@ def test_old_versions_plain_text_and_peers_that_leave_are_counted_and_harm_nothi
         await asyncio.sleep(0.1)
         assert agent.counters.tls_failed == 3
         assert (agent.counters.received, len(network(agent).streams)) == (0, 0)
+        await agent.close()
+
+    run(test)
+
+
+def test_a_handshake_under_way_takes_a_connections_place_and_ends_in_time(
+    run: Run, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "HANDSHAKE_S", 0.5)
+
+    async def test() -> None:
+        agent = agent_with(files.issue("server"), max_connections=2)
+        await agent.start(Callee())
+        idle = [await asyncio.open_connection("127.0.0.1", tls_port(agent)) for _ in range(2)]
+        for port in (tls_port(agent), port_of(agent)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            async with asyncio.timeout(0.3):
+                await closed(reader)
+            writer.close()
+        assert agent.counters.tls_failed == 0
+        for reader, writer in idle:  # nothing was said
+            await closed(reader)
+            writer.close()
+        await until(lambda: agent.counters.tls_failed == 2)
+        good = []
+        for n in range(2):  # the last place can be taken too
+            reader, writer = await asyncio.open_connection("127.0.0.1", tls_port(agent), ssl=client(files.ca))
+            writer.write(options("TLS", n))
+            assert (await message(reader)).status == 200
+            good.append(writer)
+        for writer in good:
+            writer.close()
+        await until(lambda: len(network(agent).streams) == 0)
         await agent.close()
 
     run(test)
