@@ -20,6 +20,8 @@ class HangupCause(Enum):
 
     UNALLOCATED = 1
     NO_ROUTE = 3
+    # "Call awarded and being delivered in an established channel": it goes on in another session of ours.
+    SUPERSEDED = 7
     NORMAL = 16
     BUSY = 17
     NO_ANSWER = 19

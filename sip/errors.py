@@ -77,6 +77,7 @@ _Q850 = {
     1: HangupCause.UNALLOCATED,
     2: HangupCause.NO_ROUTE,
     3: HangupCause.NO_ROUTE,
+    7: HangupCause.SUPERSEDED,
     16: HangupCause.NORMAL,
     17: HangupCause.BUSY,
     18: HangupCause.NO_ANSWER,
@@ -114,6 +115,7 @@ _CLASSES = {
 _STATUSES = {
     HangupCause.UNALLOCATED: 404,
     HangupCause.NO_ROUTE: 404,
+    HangupCause.SUPERSEDED: 480,
     HangupCause.NORMAL: 480,
     HangupCause.BUSY: 486,
     HangupCause.NO_ANSWER: 480,

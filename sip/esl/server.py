@@ -37,6 +37,7 @@ class EslSession:
     channel: Channel
     data: Event  # all variables: see `get`
     link: EslLink
+    number: int = 0  # connections of this server in the order in which FreeSWITCH made them
 
     def get(self, name: str) -> str:
         """A header of the channel, or a variable as ``variable_NAME``; "" if absent."""
@@ -74,7 +75,8 @@ class EslServer:
         Raises OSError if the port is taken."""
 
         def made(link: EslLink, take: "_Inbox") -> None:
-            task = spawn(self._serve(link, take, on_session), "esl session")
+            self._counters.sessions += 1
+            task = spawn(self._serve(link, take, self._counters.sessions, on_session), "esl session")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -96,8 +98,7 @@ class EslServer:
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_S)
 
-    async def _serve(self, link: EslLink, take: "_Inbox", on_session: OnSession) -> None:
-        self._counters.sessions += 1
+    async def _serve(self, link: EslLink, take: "_Inbox", number: int, on_session: OnSession) -> None:
         loop = asyncio.get_running_loop()
         channel: Channel | None = None
         connected_at = loop.time()
@@ -108,7 +109,7 @@ class EslServer:
                 self._counters.turned_away += 1
                 log.warning("call sent on in the dialplan", extra={"channel": channel.uuid})
             else:
-                await on_session(EslSession(channel, data, link))
+                await on_session(EslSession(channel, data, link, number))
         except EslError as error:
             log.warning("event socket session failed", extra={"peer": link.peer, "error": str(error)})
         finally:

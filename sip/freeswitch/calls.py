@@ -17,7 +17,7 @@ from sip.esl.client import EslClient
 from sip.esl.errors import ChannelGone, EslError
 from sip.esl.messages import Event
 from sip.esl.server import EslSession
-from sip.freeswitch.causes import failure_of
+from sip.freeswitch.causes import SUPERSEDED, failure_of
 from sip.freeswitch.config import FreeswitchConfig
 from sip.freeswitch.figures import sip_status_of
 from sip.freeswitch.leg import FreeswitchLeg, MediaLeg
@@ -41,6 +41,7 @@ class CallCounters:
     picked_up: int = 0  # channels without a session that got one
     killed: int = 0  # channels that nobody can pick up
     ghosts: int = 0  # sessions whose channel was gone
+    superseded: int = 0  # sessions whose channel FreeSWITCH brought once more
     failed_media: int = 0  # calls whose audio never came
 
 
@@ -57,6 +58,8 @@ class FreeswitchCalls:
         self.hand_over: Callable[[FreeswitchLeg, Transfer], Awaitable[None]] = _nobody
         self.on_ended: Callable[[str], None] = lambda call_id: None
         """Told the id of each call that is over."""
+        self.on_superseded: Callable[[str], None] = lambda call_id: None
+        """Told the id of each call that goes on in a newer session."""
         self.media_address = ""
         self.socket_port = 0
         self.start: Start
@@ -80,7 +83,8 @@ class FreeswitchCalls:
             self.counters.failed_media += 1
             raise CallFailed(500, str(error)) from error
         finally:
-            self.channels.pop(channel.uuid, None)
+            if self.channels.get(channel.uuid) is channel:
+                del self.channels[channel.uuid]
         leg = FreeswitchLeg(info, channel, media, self.hand_over)
         leg.sip_call = call
         self.legs[channel.uuid] = leg
@@ -91,8 +95,12 @@ class FreeswitchCalls:
         try:
             await leg.watch()
         finally:
-            self.legs.pop(leg.channel.uuid, None)
-            self.on_ended(leg.info.call_id)
+            if self.legs.get(leg.channel.uuid) is leg:
+                del self.legs[leg.channel.uuid]
+            if leg.channel.cause == SUPERSEDED:
+                self.on_superseded(leg.info.call_id)
+            else:
+                self.on_ended(leg.info.call_id)
 
     async def media(self, channel: Channel, *, early: bool = False) -> tuple[MediaLeg, IncomingCall]:
         """Let a channel call our SIP endpoint. Raises CallFailed, EslError."""
@@ -190,9 +198,13 @@ class FreeswitchCalls:
         log.warning("event socket of a call lost", extra={"channel": channel.uuid})
         channel.sender = self._client
         self._client.router.channels[channel.uuid] = channel
-        channel.ended.add_done_callback(lambda _: self._client.router.channels.pop(channel.uuid, None))
+        channel.ended.add_done_callback(lambda _: self._let_go(channel))
         if self._client.connected.is_set():
             self.start(self._check(channel), "freeswitch adopted call")
+
+    def _let_go(self, channel: Channel) -> None:
+        if self._client.router.channels.get(channel.uuid) is channel:
+            del self._client.router.channels[channel.uuid]
 
     async def _check(self, channel: Channel) -> None:
         try:

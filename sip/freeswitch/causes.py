@@ -3,6 +3,7 @@
 from media.leg import HangupCause
 from sip.errors import CallFailed
 
+SUPERSEDED = "SUPERSEDED"  # ours: FreeSWITCH has brought the channel once more, see sessions.py
 _CAUSES = {
     "UNALLOCATED_NUMBER": (HangupCause.UNALLOCATED, 404),
     "NO_ROUTE_TRANSIT_NET": (HangupCause.NO_ROUTE, 404),
@@ -40,9 +41,11 @@ _CAUSES = {
     "MEDIA_TIMEOUT": (HangupCause.MEDIA_TIMEOUT, 0),
     "SYSTEM_SHUTDOWN": (HangupCause.NETWORK, 0),
     "LOST": (HangupCause.NETWORK, 0),
+    SUPERSEDED: (HangupCause.SUPERSEDED, 0),
 }
 _NAMES = {
     HangupCause.NORMAL: "NORMAL_CLEARING",
+    HangupCause.SUPERSEDED: "NORMAL_CLEARING",
     HangupCause.CANCELLED: "ORIGINATOR_CANCEL",
     HangupCause.MEDIA_TIMEOUT: "MEDIA_TIMEOUT",
     HangupCause.TEMPORARY: "NORMAL_TEMPORARY_FAILURE",

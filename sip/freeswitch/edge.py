@@ -19,12 +19,14 @@ from sip.esl.client import EslClient
 from sip.esl.counters import EslCounters
 from sip.esl.server import EslServer, EslSession
 from sip.freeswitch.calls import FreeswitchCalls
+from sip.freeswitch.causes import SUPERSEDED
 from sip.freeswitch.config import FreeswitchConfig
 from sip.freeswitch.handover import Handover
 from sip.freeswitch.inbound import SocketCall
 from sip.freeswitch.outbound import Placing
 from sip.freeswitch.reconciler import Reconciler
 from sip.freeswitch.references import HEADER
+from sip.freeswitch.sessions import ChannelSessions, until_closed
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class FreeswitchEdge:
         self.calls = FreeswitchCalls(config, self.client)
         self.handover = Handover(config, self.client, self.calls, voice)
         self.calls.hand_over = self.handover.run
+        self._sessions = ChannelSessions(self.calls.counters)
         self.reconciler = Reconciler(config, self.client, self.calls)
         self._scope = AsyncExitStack()
         self._on_call: OnCall | None = None
@@ -96,11 +99,21 @@ class FreeswitchEdge:
 
     async def _session(self, session: EslSession) -> None:
         """FreeSWITCH has brought us a channel."""
-        assert self._on_call is not None
         if session.get("variable_current_application") not in ("", "socket"):
-            return  # it has gone on without us while we hung, and will ask once more
+            await until_closed(session)  # it has gone on without us while we hung, and will ask once more
+            return
+        with self._sessions.newest(session) as newest:
+            if newest:
+                await self._taken(session)
+        if session.channel.cause == SUPERSEDED:
+            await until_closed(session)
+
+    async def _taken(self, session: EslSession) -> None:
+        assert self._on_call is not None
         # It goes on without us in a moment, unless this is taken back.
         await session.link.demand(f"api sched_del {commands.word(session.channel.uuid)}")
+        if not session.channel.is_up:
+            return  # hung up, or a newer session has it
         placed = self.calls.placed.get(session.channel.uuid)
         if placed is not None and not placed.done():
             placed.set_result(session)

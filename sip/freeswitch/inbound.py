@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from media.leg import CallInfo, Direction
 from sip.errors import LocalProtocolError
-from sip.esl.errors import EslError
+from sip.esl.errors import ChannelGone, EslError
 from sip.esl.messages import Event
 from sip.esl.server import EslSession
 from sip.freeswitch.calls import CALL_VARIABLE, CALLER_VARIABLES, FreeswitchCalls
@@ -56,6 +56,8 @@ class SocketCall:
         channel, link = self._channel, self._session.link
         values = {CALL_VARIABLE: self.info.call_id, **CALLER_VARIABLES}
         try:
+            if not channel.is_up:
+                raise ChannelGone(channel.cause)  # whoever has it now marks it as his
             pairs = ";".join(f"{name}={value}" for name, value in values.items())
             await link.demand(f"api uuid_setvar_multi {channel.uuid} {pairs}")
         except EslError:

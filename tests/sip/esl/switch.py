@@ -56,7 +56,12 @@ class FakeChannel:
     application: str = "bridge"
     bridged: "str" = ""  # uuid of the other leg
     ran: list[tuple[str, str]] = field(default_factory=list)  # applications
-    socket: "Connection | None" = None  # its outbound socket
+    sockets: "list[Connection]" = field(default_factory=list)  # its outbound sockets: mostly one
+
+    @property
+    def socket(self) -> "Connection | None":
+        """The newest."""
+        return self.sockets[-1] if self.sockets else None
 
     def event(self, name: str, **more: str) -> dict[str, Any]:
         base = dict(TEMPLATES.get(name) or TEMPLATES["CHANNEL_ANSWER"])
@@ -73,8 +78,8 @@ class FakeChannel:
     def fire(self, name: str, **more: str) -> None:
         """Tell everybody who listens."""
         event = self.event(name, **more)
-        if self.socket is not None:
-            self.socket.event(event)
+        for connection in self.sockets:
+            connection.event(event)
         for connection in self.switch.inbound:
             connection.event(event)
 
@@ -94,8 +99,8 @@ class FakeChannel:
         del self.switch.channels[self.uuid]
         for name in ("CHANNEL_HANGUP", "CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY"):
             self.fire(name, **{"Hangup-Cause": cause, **more})
-        if self.socket is not None:
-            self.socket.ended(self)
+        for connection in list(self.sockets):
+            connection.ended(self)
 
 
 Api = Callable[["Switch", str], Awaitable[str] | str]
@@ -121,7 +126,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.switch.connections.remove(self)
         if self.channel is not None:
-            self.channel.socket = None
+            self.channel.sockets.remove(self)
             self.switch.left(self.channel, self.connected)
 
     def write(self, data: bytes) -> None:
@@ -178,6 +183,9 @@ class Connection(asyncio.Protocol):
             case "linger":
                 self.lingers = True
                 self.write(reply(f"+OK will linger {rest} seconds"))
+            case "nolinger":
+                self.lingers = False
+                self.write(reply("+OK will not linger"))
             case "exit":
                 self.write(reply("+OK bye"))
                 self.transport.close()
@@ -268,7 +276,8 @@ class Switch:
     async def socket(self, channel: FakeChannel, port: int) -> None:
         """The application of that name."""
         loop = asyncio.get_running_loop()
-        _, channel.socket = await loop.create_connection(lambda: Connection(self, channel), "127.0.0.1", port)
+        _, made = await loop.create_connection(lambda: Connection(self, channel), "127.0.0.1", port)
+        channel.sockets.append(made)
 
     def left(self, channel: FakeChannel, connected: bool) -> None:
         """A channel's socket has gone; its dialplan goes on."""

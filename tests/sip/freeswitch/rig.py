@@ -12,6 +12,7 @@ from media.leg import CallInfo, CallLeg, HangupCause
 from media.quality import CallQuality
 from media.tts.base import Speech
 from sip.endpoint import IncomingCall
+from sip.errors import CallFailed
 from sip.esl.client import EslConfig
 from sip.freeswitch import FreeswitchConfig, FreeswitchEdge
 from tests.fakes import FakeLeg
@@ -122,6 +123,7 @@ class Rig:
         self.sessions: list[Session] = []
         self.legs: list[Any] = []
         self.came: list[IncomingCall] = []
+        self.failed: list[CallFailed] = []
         self.refuse = 0
         switch.bridge = self.bridge
 
@@ -131,7 +133,11 @@ class Rig:
             call.reject(self.refuse, "no")
             return
         call.ring()
-        leg = await call.answer()
+        try:
+            leg = await call.answer()
+        except CallFailed as error:
+            self.failed.append(error)
+            return
         await self.talk(leg)
 
     async def talk(self, leg: CallLeg) -> None:

@@ -122,7 +122,8 @@ def test_the_dialplan_is_told_first_that_it_need_not_go_on_without_us() -> None:
 def test_a_call_that_the_dialplan_has_taken_back_is_left_to_it() -> None:
     async def test(rig: Rig) -> None:
         fake = await rig.switch.call(rig.edge.server.port, current_application="playback")
-        await until(lambda: rig.switch.exits)
-        assert fake.up and not fake.ran and not rig.came
+        await until(lambda: "nolinger" in rig.switch.received)
+        # Leaving would end the next `socket` application, should the dialplan have come to it by now.
+        assert fake.up and not fake.ran and not rig.came and not rig.switch.exits
 
     rig_test(test)

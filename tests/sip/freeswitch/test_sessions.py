@@ -1,0 +1,114 @@
+"""A channel that FreeSWITCH brings while we still have it: one session, that of the newest connection."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from media.leg import HangupCause
+from sip.esl.server import EslSession
+from sip.freeswitch.calls import CallCounters
+from sip.freeswitch.sessions import ChannelSessions
+from tests.sip.esl.switch import FakeChannel
+from tests.sip.freeswitch.rig import Rig, rig_test, until
+
+
+def killed(rig: Rig) -> list[str]:
+    return [line for line in rig.switch.received if "uuid_kill" in line]
+
+
+async def asked_again(rig: Rig, fake: FakeChannel) -> None:
+    """The dialplan comes to its `socket` application once more."""
+    await rig.switch.socket(fake, rig.edge.server.port)
+
+
+def test_two_connections_of_a_channel_at_once_make_one_call(caplog: pytest.LogCaptureFixture) -> None:
+    """We hung, and wake just as the dialplan asks again."""
+    caplog.set_level(logging.WARNING)
+
+    async def test(rig: Rig) -> None:
+        fake = rig.switch.channel("c1")
+        await asyncio.gather(asked_again(rig, fake), asked_again(rig, fake))
+        await until(lambda: rig.edge.calls.counters.superseded and rig.sessions)
+        await until(lambda: fake.answered and fake.bridged)
+        assert len([s for s in rig.sessions if not s.closed.done()]) == 1
+        assert list(rig.edge.calls.legs) == ["c1"] and rig.edge.calls.counters.superseded == 1
+        assert fake.up and not killed(rig) and not rig.switch.exits
+        fake.hangup()
+        assert await rig.sessions[-1].closed is HangupCause.NORMAL
+        await until(lambda: not rig.edge.server.sessions)
+
+    rig_test(test)
+    assert any("brought its channel once more" in record.message for record in caplog.records)
+
+
+def test_a_call_that_is_up_and_is_brought_again_goes_on_in_the_new_session() -> None:
+    """We hung for longer than FreeSWITCH waits for our audio."""
+
+    async def test(rig: Rig) -> None:
+        fake = await rig.call()
+        first, over = rig.came[0].info.call_id, list[str]()
+        rig.edge.calls.on_superseded = over.append
+        rig.edge.calls.on_ended = lambda call_id: over.append(f"ended {call_id}")
+        await until(lambda: fake.answered)
+        await asked_again(rig, fake)
+        assert await asyncio.wait_for(rig.sessions[0].closed, 5) is HangupCause.SUPERSEDED
+        assert rig.sip[0].media.closed is not None
+        await until(lambda: len(rig.sessions) == 2)
+        assert rig.came[1].info.headers["x-voicegw-resumes"] == first and over == [first]
+        assert fake.up and not killed(rig) and not rig.switch.exits
+        assert rig.edge.calls.legs[fake.uuid] is rig.legs[1]
+        await rig.legs[1].hangup(HangupCause.NORMAL)
+        assert await rig.sessions[1].closed is HangupCause.NORMAL and not fake.up
+
+    rig_test(test)
+
+
+def test_a_call_that_rings_is_answered_by_the_newest_session_only() -> None:
+    async def test(rig: Rig) -> None:
+        go, inner = asyncio.Event(), rig.bot
+
+        async def slow(call: Any) -> None:
+            await go.wait()
+            await inner(call)
+
+        rig.edge._on_call = slow
+        fake = await rig.switch.call(rig.edge.server.port)
+        await until(lambda: any("sched_del" in line for line in rig.switch.received))
+        await asked_again(rig, fake)
+        await until(lambda: rig.edge.calls.counters.superseded)
+        go.set()
+        await until(lambda: rig.sessions)
+        assert len(rig.came) == 2 and len(rig.sip) == 1
+        assert fake.variables["voicegw_call"] == rig.legs[0].info.call_id
+        assert [error.cause for error in rig.failed] == [HangupCause.SUPERSEDED]
+        assert fake.up and not killed(rig) and not rig.switch.exits
+
+    rig_test(test)
+
+
+def test_a_connection_that_is_older_and_read_later_is_over() -> None:
+    class Followed:
+        def __init__(self) -> None:
+            self.uuid, self.is_up, self.cause = "c1", True, ""
+
+        def lost(self, cause: str) -> None:
+            self.is_up, self.cause = False, cause
+
+    def session(number: int) -> EslSession:
+        return EslSession(Followed(), Data(), None, number)  # type: ignore[arg-type]
+
+    class Data:
+        def get(self, name: str) -> str:
+            return ""
+
+    counters = CallCounters()
+    sessions, older, newer = ChannelSessions(counters), session(1), session(2)
+    with sessions.newest(newer) as first:
+        assert first
+        with sessions.newest(older) as second:
+            assert not second and older.channel.cause == "SUPERSEDED"
+        assert newer.channel.is_up and counters.superseded == 1
+    with sessions.newest(session(1)) as third:
+        assert third  # nobody has the channel any more
