@@ -69,18 +69,25 @@ class Hearing:
             self._guard.played(pcm, at)
 
     async def listen(self) -> None:
-        """Pass on what the recogniser hears, until it is closed or fails."""
-        try:
-            async for heard in self._ears:
-                if isinstance(heard, Switched):
-                    self._report.switched("stt", heard)
-                    continue
-                self._post(heard)
-                if not heard.final:
-                    self._eot.partial(heard)
-        except ProviderError as error:  # the call goes on by keys; silence prompts say so
-            log.error("ears failed", extra={"call_id": self._call_id, "error": str(error)})
-            self._report.error("stt", str(error))
+        """Pass on what the recogniser hears, until it is closed or has failed for good."""
+        ears, again = aiter(self._ears), True
+        while again:
+            again = False
+            try:
+                async for heard in ears:
+                    self._understood(heard)
+            except ProviderError as error:  # the call goes on by keys; silence prompts say so
+                log.error("ears failed", extra={"call_id": self._call_id, "error": str(error)})
+                self._report.error("stt", str(error))
+                again = error.retryable
+
+    def _understood(self, heard: Transcript | Switched) -> None:
+        if isinstance(heard, Switched):
+            self._report.switched("stt", heard)
+            return
+        self._post(heard)
+        if not heard.final:
+            self._eot.partial(heard)
 
     def close(self) -> None:
         """The call is over."""

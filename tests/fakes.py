@@ -12,6 +12,7 @@ from dialog.types import Act, DialogInput, Domain, Hints, Say, Transfer, UserTur
 from media.frames import AudioFormat, AudioFrame
 from media.leg import CallInfo, HangupCause, LegSink
 from media.observe import EventName
+from media.stt.base import Outbox
 from media.tts.base import Speech, WordMark
 
 SPEECH, SILENCE = b"\x01\x00" * 160, b"\x00\x00" * 160
@@ -91,7 +92,7 @@ class FakeEars:
     """Hears what the test puts into `next_text`, as soon as it is asked."""
 
     def __init__(self) -> None:
-        self.results: asyncio.Queue[Transcript] = asyncio.Queue()
+        self.results: Outbox[Transcript] = Outbox()
         self.calls: list[str] = []
         self.hints: list[Hints] = []
         self.frames = 0
@@ -114,9 +115,8 @@ class FakeEars:
     def expect(self, hints: Hints) -> None:
         self.hints.append(hints)
 
-    async def __aiter__(self) -> AsyncIterator[Transcript]:
-        while True:
-            yield await self.results.get()
+    def __aiter__(self) -> AsyncIterator[Transcript]:
+        return self.results
 
 
 class FakeVoice:

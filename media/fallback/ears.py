@@ -105,7 +105,9 @@ class FallbackStream:
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._member: Member[SpeechToText] | None = None
-        self._inner: SttStream | None = None  # None: nobody listens now, audio is only kept
+        self._current: SttStream | None = None  # of the one whose finals count
+        self._inner: SttStream | None = None  # the same; None: it has not caught up, audio is only kept
+        self._lost: tuple[Member[SpeechToText], ProviderError] | None = None  # all have failed
         self._stack = AsyncExitStack()
         self._tried: list[Member[SpeechToText]] = []
 
@@ -125,7 +127,7 @@ class FallbackStream:
         self._out.put_nowait(None)
         if self._member is not None:
             self._member.breaker.abandoned()
-        self._inner = None
+        self._current = self._inner = None
         await self._stack.aclose()
 
     # SttStream
@@ -144,6 +146,9 @@ class FallbackStream:
             self._open = _Utterance(list(self._before))
             if self._inner is not None:
                 self._inner.begin()
+            elif self._lost is not None:
+                (member, error), self._lost = self._lost, None
+                self._start(self._switch(member, error, AsyncExitStack()), "ears again")
 
     def finish(self) -> None:
         """The utterance is over."""
@@ -195,21 +200,26 @@ class FallbackStream:
             except asyncio.CancelledError:
                 member.breaker.abandoned()
                 raise
-            self._stack, self._member = stack, member
+            if self._closed:  # the call ended meanwhile
+                member.breaker.abandoned()
+                await stack.aclose()
+                return None
+            self._stack, self._member, self._current = stack, member, inner
             self._start(self._read(member, inner), f"ears {member.name}")
             if self._hints is not None:
                 inner.expect(self._hints)
             await self._give(inner)
-            self._inner = inner
-            if self._owed:
-                self._start_timer()
+            if inner is self._current:  # else it has failed meanwhile, and another is being asked
+                self._inner = inner
+                if self._owed:
+                    self._start_timer()
             return None
         return error or ProviderError("no recogniser is left", retryable=True)
 
     async def _give(self, inner: SttStream) -> None:
         """What is owed and open, again. Audio that comes meanwhile is kept with the open utterance."""
         given: list[_Utterance] = []
-        while (utterance := self._ungiven(given)) is not None:
+        while inner is self._current and (utterance := self._ungiven(given)) is not None:
             given.append(utterance)
             for frame in utterance.before:
                 inner.push(frame)
@@ -239,13 +249,17 @@ class FallbackStream:
         error = ProviderError(f"{member.name}: stopped listening", retryable=True)
         try:
             async for heard in inner:
+                if inner is not self._current:
+                    return  # given up meanwhile: another one owes this
                 if isinstance(heard, Transcript) and heard.final:
                     member.breaker.succeeded()
+                    self._tried = [member]  # it is well: should it fail later, the others may be asked again
                     self._final()
                 self._out.put_nowait(heard)
         except ProviderError as failed:
             error = failed
-        self._failed(member, error)
+        if inner is self._current:
+            self._failed(member, error)
 
     def _final(self) -> None:
         if self._owed:
@@ -255,12 +269,10 @@ class FallbackStream:
             self._start_timer()
 
     def _failed(self, member: Member[SpeechToText], error: ProviderError) -> None:
-        """An engine has failed; if it is the one that listens, the next takes over."""
-        if member is not self._member:
-            return
+        """The engine that listens has failed: the next takes over."""
         self._members.failed(member, error)
         self._stop_timer()
-        self._member = self._inner = None
+        self._member = self._current = self._inner = None
         stack, self._stack = self._stack, AsyncExitStack()
         self._start(self._switch(member, error, stack), "ears switch")
 
@@ -269,10 +281,13 @@ class FallbackStream:
     ) -> None:
         try:
             lost = await self._next(error)
-            if lost is not None or self._member is None:
+            if lost is not None:
+                lost = ProviderError(str(lost), retryable=True)  # with the next utterance
                 self._members.lost()
-                self._out.put_nowait(lost or error)
-            else:
+                self._owed.clear()
+                self._tried, self._lost = [], (member, lost)
+                self._out.put_nowait(lost)
+            elif self._member is not None:
                 self._members.switched()
                 self._out.put_nowait(Switched(member.name, self._member.name, str(error)))
         finally:

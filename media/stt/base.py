@@ -40,7 +40,8 @@ class SttStream(Protocol):
 
     def __aiter__(self) -> AsyncIterator[Transcript | Switched]:
         """Partials and finals, in order, until the stream is closed. Switched: another engine listens from
-        now on, and owes what the one before owed."""
+        now on, and owes what the one before owed. Raises ProviderError: what was said is lost; where it is
+        retryable, reading on hears the next utterance."""
 
 
 class SpeechToText(Protocol):
@@ -55,6 +56,20 @@ class SpeechToText(Protocol):
 
     async def close(self) -> None:
         """Stop workers and connections. Idempotent."""
+
+
+class Recent:
+    """The last audio before an utterance, whatever the packet time."""
+
+    def __init__(self, ms: int, rate: int) -> None:
+        """Keeps so many milliseconds; `rate` in Hz."""
+        self._size = 2 * (rate * ms // 1000)
+        self.pcm = bytearray()
+
+    def push(self, pcm: bytes) -> None:
+        """What came next."""
+        self.pcm += pcm
+        del self.pcm[: -self._size or None]
 
 
 class Outbox(asyncio.Queue[T | ProviderError | None], AsyncIterator[T]):

@@ -31,6 +31,7 @@ class PolyglotStream:
 
     def __init__(self, streams: Mapping[str, SttStream], own: str) -> None:
         self._streams, self._language = streams, own
+        self._dead: dict[str, ProviderError] = {}
         self._heard: Outbox[Transcript | Switched] = Outbox()
 
     @property
@@ -41,6 +42,8 @@ class PolyglotStream:
         if language != self._language and language in self._streams:
             self._active.cancel()
             self._language = language
+            if (error := self._dead.get(language)) is not None:
+                self._heard.put_nowait(error)
 
     def push(self, frame: AudioFrame) -> None:
         self._active.push(frame)
@@ -58,12 +61,20 @@ class PolyglotStream:
         self._active.expect(hints)
 
     async def listen(self, language: str) -> None:
-        """Collect what the stream of one language hears. It gives nothing while it gets nothing."""
-        try:
-            async for heard in self._streams[language]:
-                self._heard.put_nowait(heard)
-        except ProviderError as error:
-            self._heard.put_nowait(error)
+        """Collect what the stream of one language hears. It gives nothing while it gets nothing, and who does
+        not listen now may fail without anybody's loss."""
+        ears, again = aiter(self._streams[language]), True
+        while again:
+            again = False
+            try:
+                async for heard in ears:
+                    self._heard.put_nowait(heard)
+            except ProviderError as error:
+                again = error.retryable
+                if not again:
+                    self._dead[language] = error
+                if language == self._language:
+                    self._heard.put_nowait(error)
 
     def __aiter__(self) -> AsyncIterator[Transcript | Switched]:
         return self._heard

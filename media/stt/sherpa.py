@@ -7,6 +7,7 @@ the server. The engine comes with the extra `sherpa`.
 
 import asyncio
 import importlib.util
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +22,13 @@ from dialog.turn import Transcript
 from dialog.types import Domain, Hints
 from media.errors import MissingExtra, ProviderError
 from media.frames import AudioFormat, AudioFrame
-from media.stt.base import Outbox, SpeechToText, SttStream
+from media.stt.base import Outbox, Recent, SpeechToText, SttStream
+
+log = logging.getLogger(__name__)
 
 PARTS = ("encoder", "decoder", "joiner")
 TAIL_S = 0.66  # of silence behind an utterance: what the encoder looks ahead
-BEFORE = 15  # frames of 20 ms kept from before an utterance
+BEFORE_MS = 300  # kept from before an utterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,13 @@ class Sherpa:
             await self._wake.wait()
             self._wake.clear()
             work = list(self._work)
-            more = await loop.run_in_executor(self._thread, self._step, work)
+            try:
+                more = await loop.run_in_executor(self._thread, self._step, work)
+            except (RuntimeError, ValueError) as error:  # what the library raises
+                log.error("sherpa failed", extra={"error": str(error), "utterances": len(work)})
+                for owner in {utterance.owner for utterance in work}:
+                    owner.failed(ProviderError(f"sherpa: {error}", retryable=True))
+                continue
             for utterance in work:
                 if utterance not in self._work:
                     continue
@@ -212,7 +221,7 @@ class SherpaStream:
 
     def __init__(self, engine: Sherpa, rate: int) -> None:
         self._engine, self._rate = engine, rate
-        self._recent: deque[np.ndarray] = deque(maxlen=BEFORE)
+        self._recent = Recent(BEFORE_MS, rate)
         self._open: _Utterance | None = None
         self._owed: deque[_Utterance] = deque()
         self._done: dict[_Utterance, str] = {}  # finals that came before an earlier one
@@ -222,17 +231,16 @@ class SherpaStream:
 
     def push(self, frame: AudioFrame) -> None:
         """One frame."""
-        samples = np.frombuffer(frame.pcm, "<i2").astype(np.float32) / 32768
-        self._recent.append(samples)
+        self._recent.push(frame.pcm)
         if self._open is not None:
-            self._open.samples.append(samples)
+            self._open.samples.append(_samples(frame.pcm))
             self._engine.changed()
 
     def begin(self) -> None:
         """A new utterance, with what came before it."""
         if self._open is None and not self._closed:
             self._open = self._engine.open(self, self._rate)
-            self._open.samples.extend(self._recent)
+            self._open.samples.append(_samples(bytes(self._recent.pcm)))
             self._told = ""
 
     def finish(self) -> None:
@@ -271,6 +279,11 @@ class SherpaStream:
             self._told, utterance.told_at = utterance.text, now
             self._out.put_nowait(Transcript(utterance.text, final=False))
 
+    def failed(self, error: ProviderError) -> None:
+        """From the engine: what is open and owed is lost."""
+        self.cancel()
+        self._out.put_nowait(error)
+
     def final(self, utterance: _Utterance) -> None:
         """From the engine: what it was."""
         if utterance not in self._owed:
@@ -279,3 +292,7 @@ class SherpaStream:
         while self._owed and self._owed[0] in self._done:
             text = self._done.pop(self._owed.popleft())
             self._out.put_nowait(Transcript(text, final=True))
+
+
+def _samples(pcm: bytes) -> np.ndarray:
+    return np.frombuffer(pcm, "<i2").astype(np.float32) / 32768

@@ -21,7 +21,7 @@ from media.errors import UNREADABLE, ProviderError
 from media.frames import AudioFormat, AudioFrame
 from media.refusal import refusal
 from media.resample import Resampler
-from media.stt.base import Outbox, SttStream
+from media.stt.base import Outbox, Recent, SttStream
 from media.stt.socketcore import Flushed, Interim, Message, Segment, SocketConfig, SttCore, SttEvent
 from media.tasks import Start, task_scope
 
@@ -124,7 +124,7 @@ class SocketStream:
         self._name, self._config = engine.name, engine.config
         self._core = core()
         self._resampler = Resampler(rate, self._core.rate)
-        self._recent: deque[bytes] = deque(maxlen=max(1, self._config.pre_roll_ms // 20))
+        self._recent = Recent(self._config.pre_roll_ms, self._core.rate)
         self._most = int(2 * self._core.rate * self._config.max_utterance_s)
         self._hints = Hints()
         self._open: _Utterance | None = None
@@ -138,7 +138,7 @@ class SocketStream:
     def push(self, frame: AudioFrame) -> None:
         """One frame."""
         pcm = self._resampler.process(frame.pcm)
-        self._recent.append(pcm)
+        self._recent.push(pcm)
         if self._open is not None and len(self._open.audio) < self._most:
             self._open.audio += pcm
             self._changed.set()
@@ -146,7 +146,7 @@ class SocketStream:
     def begin(self) -> None:
         """A new utterance, with what came before it."""
         if self._open is None and not self._closed:
-            self._open = _Utterance(self._hints, bytearray(b"".join(self._recent)))
+            self._open = _Utterance(self._hints, bytearray(self._recent.pcm))
             self._told = ""
             self._changed.set()
 
@@ -186,7 +186,8 @@ class SocketStream:
     # The connection
 
     async def run(self, session: aiohttp.ClientSession) -> None:
-        """Hold a connection until the call is over, or the service has failed for good."""
+        """Hold a connection until the call is over, or the service has failed for good. Where it may come
+        back, the next utterance is tried again."""
         while True:
             self._dropped = False
             for utterance in self._waiting():
@@ -206,10 +207,23 @@ class SocketStream:
             self._failures += 1
             if not failed.retryable or self._failures > self._config.retries:
                 self._out.put_nowait(failed)
-                return
+                if not failed.retryable:
+                    return
+                await self._next_utterance()
+                self._failures = 0
+                self._core = self._new_core()
+                continue
             log.warning("recogniser reconnects", extra={"engine": self._name, "error": str(failed)})
             await asyncio.sleep(self._config.back_off_s * 2 ** (self._failures - 1))
             self._core = self._new_core()
+
+    async def _next_utterance(self) -> None:
+        """What was said is lost."""
+        self._owed.clear()
+        lost = self._open
+        while all(utterance is lost for utterance in self._waiting()):
+            self._changed.clear()
+            await self._changed.wait()
 
     async def _connection(self, session: aiohttp.ClientSession) -> None:
         """One connection. Returns when another one is wanted."""

@@ -14,7 +14,7 @@ from dialog.turn import Transcript
 from dialog.types import Hints
 from media.errors import ProviderError
 from media.frames import AudioFrame
-from media.stt.base import Outbox
+from media.stt.base import Outbox, Recent
 from media.tasks import Start
 
 
@@ -59,7 +59,7 @@ class WindowStream:
     def __init__(self, recognise: Recognise, rate: int, config: WindowConfig, start: Start) -> None:
         """`start` starts tasks in the scope of the call."""
         self._recognise, self._rate, self._config, self._start = recognise, rate, config, start
-        self._recent: deque[bytes] = deque(maxlen=max(1, config.pre_roll_ms // 20))
+        self._recent = Recent(config.pre_roll_ms, rate)
         self._hints = Hints()
         self._open: _Utterance | None = None
         self._owed: deque[_Utterance] = deque()
@@ -70,7 +70,7 @@ class WindowStream:
 
     def push(self, frame: AudioFrame) -> None:
         """One frame."""
-        self._recent.append(frame.pcm)
+        self._recent.push(frame.pcm)
         utterance = self._open
         if utterance is None:
             return
@@ -87,7 +87,7 @@ class WindowStream:
     def begin(self) -> None:
         """A new utterance, with what came before it."""
         if self._open is None and not self._closed:
-            self._open = _Utterance(bytearray(b"".join(self._recent)), self._hints)
+            self._open = _Utterance(bytearray(self._recent.pcm), self._hints)
 
     def finish(self) -> None:
         """The utterance is over: its final is owed."""
@@ -139,14 +139,13 @@ class WindowStream:
 
     async def _finals(self) -> None:
         while self._owed:
-            utterance = self._owed[0]
+            utterance = self._owed.popleft()
             try:
                 found = await self._recognise(self._stretch(utterance, final=True))
             except ProviderError as error:
                 self._out.put_nowait(error)
-                return
-            self._owed.popleft()
-            self._out.put_nowait(replace(found, final=True))
+            else:
+                self._out.put_nowait(replace(found, final=True))
 
     async def _try_partial(self, utterance: _Utterance) -> None:
         try:

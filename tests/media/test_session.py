@@ -361,6 +361,18 @@ def test_dead_ears_leave_the_keys() -> None:
     assert ("user", "1") in call.dialog.log
 
 
+def test_ears_that_lose_an_utterance_hear_the_next() -> None:
+    async def scenario(call: Call) -> None:
+        await call.leg.beat(ms=500)
+        call.ears.results.put_nowait(ProviderError("connection lost", retryable=True))
+        await call.leg.beat(ms=500)
+        await call.caller("hello")
+
+    call, _ = play(scenario)
+    assert {"where": "stt", "message": "connection lost"} in call.seen.of("error")
+    assert ("user", "hello") in call.dialog.log
+
+
 @pytest.mark.parametrize("at_ms", [0, 20, 300, 700, 1000, 1500, 2600])
 def test_a_hangup_at_any_moment_leaves_nothing_behind(at_ms: int) -> None:
     async def scenario(call: Call) -> None:

@@ -30,6 +30,7 @@ class Ears:
     begins: ProviderError | None = None  # raised at the beginning of an utterance
     heard: list[str] = field(default_factory=list)
     hints: list[Hints] = field(default_factory=list)
+    lingers_s: float = 0.0  # before it is closed
     opened: int = 0
     open_now: int = 0
     listens: asyncio.Event = field(default_factory=asyncio.Event)
@@ -50,9 +51,13 @@ class Ears:
             await asyncio.sleep(room)
         self.open_now += 1
         self.listens.set()
+        stream = _Stream(self)
         try:
-            yield _Stream(self)
+            yield stream
         finally:
+            await asyncio.sleep(self.lingers_s)
+            stream.close()
+            await asyncio.sleep(0)  # connections are closed, workers told
             self.open_now -= 1
 
 
@@ -61,7 +66,7 @@ class _Stream:
         self._ears = ears
         self._frames: list[int] | None = None
         self._recent: list[int] = []
-        self._out: asyncio.Queue[Transcript | ProviderError] = asyncio.Queue()
+        self._out: asyncio.Queue[Transcript | ProviderError | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._number = 0
 
@@ -92,6 +97,9 @@ class _Stream:
     def cancel(self) -> None:
         self._frames = None
 
+    def close(self) -> None:
+        self._out.put_nowait(None)
+
     def expect(self, hints: Hints) -> None:
         self._ears.hints.append(hints)
 
@@ -100,6 +108,8 @@ class _Stream:
 
     async def __anext__(self) -> Transcript:
         item = await self._out.get()
+        if item is None:
+            raise StopAsyncIteration
         if isinstance(item, ProviderError):
             raise item
         return item
@@ -295,6 +305,78 @@ def test_when_nobody_is_left_the_call_is_told() -> None:
     clock.run(scenario())
     with pytest.raises(ProviderError, match="no room"):
         clock.run(opened(pair(Ears(room=[False]), Ears(room=[False]))))
+
+
+def test_after_all_have_failed_the_next_utterance_is_tried_anew() -> None:
+    one, two = Ears([DEAD]), Ears([ProviderError("no credit")])
+
+    async def scenario() -> None:
+        async with pair(one, two).stream(FORMAT, DOMAIN) as stream:
+            call = Call(stream)
+            await call.says(30)
+            with pytest.raises(ProviderError, match="no credit") as lost:
+                await call.finals(1)
+            assert lost.value.retryable
+            one.script = [0.05]
+            await call.says(30)
+            assert (await call.finals(1))[0] == ["115-159"], "and nothing of what was lost"
+
+    clock.run(scenario())
+
+
+def test_engines_that_fail_once_an_hour_never_leave_a_call_deaf() -> None:
+    one, two = Ears([0.05, DEAD]), Ears([0.05, 0.05, DEAD])
+
+    async def scenario() -> None:
+        async with pair(one, two).stream(FORMAT, DOMAIN) as stream:
+            call = Call(stream)
+            served = []
+            for _ in range(7):
+                await call.says(30)
+                _, changes = await call.finals(1)
+                served += [change.to for change in changes]
+            assert served == ["two", "one", "two", "one"]
+
+    clock.run(scenario())
+
+
+def test_the_late_final_of_an_engine_that_was_given_up_is_not_a_second_one() -> None:
+    one, two = Ears([1.0]), Ears([0.5])
+
+    async def scenario() -> None:
+        async with pair(one, two, final_ms=800).stream(FORMAT, DOMAIN) as stream:
+            call = Call(stream)
+            await call.says(30)
+            await asyncio.sleep(0.9)
+            await call.says(30)
+            texts, _ = await call.finals(2)
+            assert texts == ["35-79", "115-159"]
+
+    one.lingers_s = 10.0
+    clock.run(scenario())
+
+
+def test_an_engine_that_fails_while_it_catches_up_gives_way_to_the_next() -> None:
+    one, two, three = Ears([DEAD]), Ears(begins=DEAD), Ears()
+    ears = FallbackEars([("one", one), ("two", two), ("three", three)])
+
+    async def scenario() -> None:
+        async with ears.stream(FORMAT, DOMAIN) as stream:
+            call = Call(stream)
+            await call.says(200)
+            assert (await call.finals(1))[0] == ["35-249"]
+            await call.says(30)
+            assert (await call.finals(1))[0] == ["285-329"]
+
+    clock.run(scenario())
+    assert ears.stats().lost == 0
+
+
+def test_the_end_of_a_call_is_no_failure() -> None:
+    one, two = Ears(), Ears()
+    ears = pair(one, two)
+    clock.run(opened(ears))
+    assert ears.stats().failed == 0 and two.opened == 0
 
 
 async def opened(ears: FallbackEars) -> None:

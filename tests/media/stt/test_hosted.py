@@ -109,6 +109,20 @@ def test_a_service_that_stays_down_is_an_error_that_may_pass(name: str) -> None:
     play(name, script, Faults(times=9, status=503))
 
 
+@every
+def test_a_service_that_comes_back_hears_the_next_utterance(name: str) -> None:
+    async def script(engine: SpeechToText, service: Service) -> None:
+        async with engine.stream(AudioFormat(), DOMAIN) as stream:
+            say(stream, BOOK)
+            with pytest.raises(ProviderError):
+                await final(stream)
+            service.faults = Faults()
+            say(stream, YES)
+            assert await final(stream) == YES
+
+    play(name, script, Faults(times=9, status=503))
+
+
 @rests
 def test_a_service_that_asks_for_more_patience_than_a_caller_has_is_down(name: str) -> None:
     async def script(engine: SpeechToText, service: Service) -> None:

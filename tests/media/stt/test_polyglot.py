@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from dialog.turn import Transcript
 from dialog.types import Act, DialogInput, Domain, Hints, Listen, Say, UserTurn
 from media.callconfig import Engines, SessionConfig
 from media.errors import ProviderError
 from media.frames import AudioFormat
 from media.leg import HangupCause
 from media.session import CallSession
-from media.stt.polyglot import PolyglotEars
+from media.stt.polyglot import Multilingual, PolyglotEars
 from media.tts import espeak
 from tests.clock import run
 from tests.fakes import SILENCE, SPEECH, FakeDialog, FakeEars, FakeLeg, FakeObserver, FakeVad, FakeVoice
@@ -99,24 +100,23 @@ class Voice(FakeVoice):
         return super().synthesize(text)
 
 
-def test_a_stream_that_fails_is_said_to_the_call() -> None:
-    class Broken(FakeEars):
-        async def __aiter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
-            raise ProviderError("gone")
-            yield
-
-    class BrokenEngine(Engine):
-        @asynccontextmanager
-        async def stream(self, format: AudioFormat, domain: Domain) -> AsyncIterator[FakeEars]:
-            yield Broken()
-
+def test_a_language_that_cannot_be_heard_leaves_the_others_and_is_said_when_it_is_spoken() -> None:
     async def main() -> None:
-        async with PolyglotEars(Engine("en"), {"de": BrokenEngine("de")}).stream(
-            AudioFormat(), DOMAIN
-        ) as ears:
-            with pytest.raises(ProviderError, match="gone"):
-                async for _ in ears:
-                    pass
+        english, german = Engine("en"), Engine("de")
+        async with PolyglotEars(english, {"de": german}).stream(AudioFormat(), DOMAIN) as ears:
+            assert isinstance(ears, Multilingual)
+            heard = aiter(ears)
+            german.streams["de"].results.put_nowait(ProviderError("connection lost", retryable=True))
+            german.streams["de"].results.put_nowait(ProviderError("wrong key"))
+            english.streams["en"].results.put_nowait(ProviderError("connection lost", retryable=True))
+            with pytest.raises(ProviderError, match="connection lost"):
+                await anext(heard)
+            ears.begin()
+            ears.finish()
+            assert await anext(heard) == Transcript("", final=True, confidence=0.9)
+            ears.speak("de")
+            with pytest.raises(ProviderError, match="wrong key"):
+                await anext(heard)
 
     run(main())
 

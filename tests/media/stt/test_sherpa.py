@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +114,32 @@ def test_what_was_cancelled_is_forgotten(model: Path) -> None:
                     break
             else:
                 pytest.fail("no final came")
+
+    with_sherpa(model, script)
+
+
+class Failing:
+    """The library, whose first decoding fails."""
+
+    def __init__(self, recogniser: Any) -> None:
+        self._recogniser, self.failed = recogniser, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._recogniser, name)
+
+    def decode_streams(self, streams: list[Any]) -> None:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("bad node")
+        self._recogniser.decode_streams(streams)
+
+
+def test_a_decoding_that_fails_is_said_and_the_next_utterance_is_heard(model: Path) -> None:
+    async def script(engine: sherpa.Sherpa) -> None:
+        engine._recogniser = Failing(engine._recogniser)
+        with pytest.raises(ProviderError, match="bad node"):
+            await hear(engine, sound("low"))
+        assert (await hear(engine, sound("high")))[-1].text == "high"
 
     with_sherpa(model, script)
 

@@ -54,6 +54,7 @@ def play(
                 heard.append(transcript)  # noqa: PERF401  (as they come)
         except ProviderError as error:
             heard.append(error)
+            await read(stream)
 
     async def run() -> None:
         async with task_scope() as start:
@@ -166,12 +167,19 @@ def test_cancelling_drops_what_is_in_work() -> None:
 
 
 @pytest.mark.parametrize("partial_ms", [0, 300])
-def test_a_failed_partial_is_nothing_a_failed_final_ends_the_ears(partial_ms: int) -> None:
+def test_a_failed_partial_is_nothing_a_failed_final_is_lost_and_said(partial_ms: int) -> None:
     async def script(stream: WindowStream) -> None:
         stream.begin()
         await sounds(stream, 1.0)
         stream.finish()
         await asyncio.sleep(1)
+        recogniser.fails = False
+        stream.begin()
+        await sounds(stream, 1.2)
+        stream.finish()
+        await asyncio.sleep(1)
 
-    heard = play(Recogniser(fails=True), WindowConfig(partial_ms=partial_ms), script)
-    assert [str(error) for error in heard] == ["the worker died"]
+    recogniser = Recogniser(fails=True)
+    error, *heard = play(recogniser, WindowConfig(partial_ms=partial_ms), script)
+    assert str(error) == "the worker died"
+    assert [t.text for t in heard if isinstance(t, Transcript) and t.final] == ["i want to book a table"]
