@@ -2,7 +2,8 @@
 on where it was.
 
 One small JSON file a call, written by the disk thread after each turn, removed when the call ends. What a
-crash left is read once, at the next start.
+crash left is read once, at the next start, and kept for as long as FreeSWITCH has the call's channel. A call
+that FreeSWITCH brings anew while we still have it goes on in the same way, without a restart.
 """
 
 import json
@@ -24,7 +25,8 @@ from voicegw.routing import Router
 
 log = logging.getLogger(__name__)
 
-STALE_S = 3600  # no caller waits longer than this
+STALE_S = 3600  # no caller waits longer than this for a server to start
+CHANNEL = "channel"  # beside the flow's state
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class KeptDialog:
 
     flow: str
     state: Mapping[str, Any]
+    channel: str  # FreeSWITCH's: once it is gone, nobody can go on with this
 
 
 class DialogStates:
@@ -42,20 +45,37 @@ class DialogStates:
         """Reads what a crash has left. `now`: seconds since 1970."""
         self._folder, self._writer = folder, writer
         self._left = dict(_read(folder, now()))
+        self._live: dict[str, str] = {}  # calls of ours -> what stands in their files
+        self.channel_of: Callable[[str], str] = lambda call_id: ""
+        """FreeSWITCH's channel of a call of ours."""
 
     def left(self, info: CallInfo) -> KeptDialog | None:
         """What was kept of the call that `info` goes on with. Only FreeSWITCH's own word counts: a header of
         a caller gets nowhere."""
         return self._left.get(info.headers.get(RESUMES, "")) if info.carrier == CARRIER else None
 
+    def channels(self) -> Mapping[str, str]:
+        """Calls that nobody has gone on with yet, and their channels."""
+        return {call_id: kept.channel for call_id, kept in self._left.items()}
+
     def save(self, call_id: str, state: Mapping[str, object]) -> None:
         """Soon on the disk. A failure is logged: the call goes on."""
-        text = json.dumps(state)
+        if call_id in self._left:
+            return  # another session goes on with it
+        text = json.dumps({**state, CHANNEL: self.channel_of(call_id)})
+        self._live[call_id] = text
         self._writer.submit(lambda: self._write(call_id, text))
+
+    def leave(self, call_id: str) -> None:
+        """Another session goes on with the call."""
+        text = self._live.pop(call_id, None)
+        if text is not None:
+            self._left[call_id] = _kept(text)
 
     def forget(self, call_id: str) -> None:
         """The call is over."""
         self._left.pop(call_id, None)
+        self._live.pop(call_id, None)
         self._writer.submit(lambda: self._path(call_id).unlink(missing_ok=True))
 
     def _path(self, call_id: str) -> Path:
@@ -73,18 +93,38 @@ class DialogStates:
             log.error("dialog state not kept", extra={"call_id": call_id, "error": str(error)})
 
 
+def _kept(text: str) -> KeptDialog:
+    """Raises ValueError, KeyError for what `save` has not written."""
+    state = json.loads(text)
+    if not isinstance(state, dict):
+        raise ValueError("no object")
+    channel = str(state.pop(CHANNEL))
+    return KeptDialog(str(state["flow"]), state, channel)
+
+
 def _read(folder: Path, now: float) -> list[tuple[str, KeptDialog]]:
     found = []
+    for part in folder.glob("*.part") if folder.is_dir() else ():
+        _remove(part)
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
-            state = json.loads(path.read_text())
-            if now - path.stat().st_mtime < STALE_S and isinstance(state, dict):
-                found.append((path.stem, KeptDialog(str(state["flow"]), state)))
+            if now - path.stat().st_mtime < STALE_S:
+                found.append((path.stem, _kept(path.read_text())))
             else:
                 path.unlink()
-        except (OSError, ValueError, KeyError) as error:
+        except (ValueError, KeyError) as error:  # no call can go on with it
+            log.warning("dialog state not readable", extra={"path": str(path), "error": str(error)})
+            _remove(path)
+        except OSError as error:
             log.warning("dialog state not readable", extra={"path": str(path), "error": str(error)})
     return found
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("cannot be removed", extra={"path": str(path), "error": str(error)})
 
 
 class ResumingRouter(Router):

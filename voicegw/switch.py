@@ -27,7 +27,10 @@ class Switch:
         self._config = config
         self.edge = FreeswitchEdge(config, voice)
         self._states = DialogStates(data / "dialogs", writer, lambda: clock.utc().timestamp())
-        self.edge.calls.on_ended = self._states.forget
+        calls = self.edge.calls
+        self._states.channel_of = calls.channel_of
+        calls.on_ended, calls.on_superseded = self._states.forget, self._states.leave
+        calls.left_over = self._states.channels
 
     @property
     def ways(self) -> dict[str, WayOut]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -59,7 +59,9 @@ class FreeswitchCalls:
         self.on_ended: Callable[[str], None] = lambda call_id: None
         """Told the id of each call that is over."""
         self.on_superseded: Callable[[str], None] = lambda call_id: None
-        """Told the id of each call that goes on in a newer session."""
+        """Told the id of each call that goes on in a newer session, before that begins."""
+        self.left_over: Callable[[], Mapping[str, str]] = dict
+        """Calls that another server or session had and that may go on: their ids, and their channels."""
         self.media_address = ""
         self.socket_port = 0
         self.start: Start
@@ -97,10 +99,23 @@ class FreeswitchCalls:
         finally:
             if self.legs.get(leg.channel.uuid) is leg:
                 del self.legs[leg.channel.uuid]
-            if leg.channel.cause == SUPERSEDED:
-                self.on_superseded(leg.info.call_id)
-            else:
+            if leg.channel.cause != SUPERSEDED:
                 self.on_ended(leg.info.call_id)
+
+    def channel_of(self, call_id: str) -> str:
+        """The channel of a call that is up; "" for another."""
+        return next((uuid for uuid, leg in self.legs.items() if leg.info.call_id == call_id), "")
+
+    def supersede(self, channel: Channel) -> None:
+        """FreeSWITCH has brought the channel once more: what had it is over."""
+        self.counters.superseded += 1
+        leg = self.legs.get(channel.uuid)
+        call_id = leg.info.call_id if leg is not None and leg.channel is channel else ""
+        extra = {"channel": channel.uuid, "call_id": call_id}
+        log.warning("session ended: FreeSWITCH has brought its channel once more", extra=extra)
+        if call_id:
+            self.on_superseded(call_id)
+        channel.lost(SUPERSEDED)
 
     async def media(self, channel: Channel, *, early: bool = False) -> tuple[MediaLeg, IncomingCall]:
         """Let a channel call our SIP endpoint. Raises CallFailed, EslError."""

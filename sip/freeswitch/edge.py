@@ -43,7 +43,7 @@ class FreeswitchEdge:
         self.calls = FreeswitchCalls(config, self.client)
         self.handover = Handover(config, self.client, self.calls, voice)
         self.calls.hand_over = self.handover.run
-        self._sessions = ChannelSessions(self.calls.counters)
+        self._sessions = ChannelSessions(self.calls)
         self.reconciler = Reconciler(config, self.client, self.calls)
         self._scope = AsyncExitStack()
         self._on_call: OnCall | None = None

@@ -3,6 +3,7 @@
     a channel of ours without a session   (a crash, a socket closed at the wrong moment) -> brought again
     audio from an earlier server          (its process has died, FreeSWITCH still sends) -> its caller too
     a session without a channel           (FreeSWITCH restarted, an event was lost)      -> ended
+    a dialog kept for a channel that is gone (its caller did not wait for our restart)   -> forgotten
 
 A channel is touched only when it was out of order twice in a row: calls come and go while we look.
 """
@@ -21,6 +22,7 @@ from sip.freeswitch.config import FreeswitchConfig
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 50  # questions about calls of earlier sessions in one look: at most a second of the connection
 SOON_S = 1.0  # between the first two looks after a connect: a caller may be waiting since a crash
 
 
@@ -31,6 +33,7 @@ class Reconciler:
         self._config, self._client, self._calls = config, client, calls
         self._suspects: set[str] = set()  # channels without a session, at the last look
         self._ghosts: set[str] = set()  # sessions without a channel, at the last look
+        self._looked_at = 0  # calls of earlier sessions
 
     async def run(self) -> None:
         """For ever."""
@@ -58,6 +61,18 @@ class Reconciler:
         for uuid in ghosts & self._ghosts:
             self._end(uuid)
         self._ghosts = ghosts
+        await self._forget()
+
+    async def _forget(self) -> None:
+        """Calls that somebody else had and that have ended: nobody can go on with them. The others keep what
+        is known of them, however long they wait."""
+        waiting = sorted(self._calls.left_over().items())
+        begin = self._looked_at if self._looked_at < len(waiting) else 0
+        self._looked_at = begin + AT_ONCE
+        for call_id, channel in waiting[begin : self._looked_at]:
+            if not channel or not await self._client.exists(channel):
+                log.info("call of an earlier session is over", extra={"call_id": call_id, "channel": channel})
+                self._calls.on_ended(call_id)
 
     def _end(self, uuid: str) -> None:
         leg = self._calls.legs.get(uuid)

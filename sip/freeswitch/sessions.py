@@ -9,23 +9,19 @@ the channel no more, and keeps its socket until FreeSWITCH closes it: leaving on
 """
 
 import asyncio
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sip.esl.errors import EslError
 from sip.esl.server import EslSession
-from sip.freeswitch.calls import CallCounters
-from sip.freeswitch.causes import SUPERSEDED
-
-log = logging.getLogger(__name__)
+from sip.freeswitch.calls import FreeswitchCalls
 
 
 class ChannelSessions:
     """Of one edge."""
 
-    def __init__(self, counters: CallCounters) -> None:
-        self._counters = counters
+    def __init__(self, calls: FreeswitchCalls) -> None:
+        self._calls = calls
         self._newest: dict[str, EslSession] = {}  # by channel
 
     @contextmanager
@@ -49,10 +45,7 @@ class ChannelSessions:
 
     def _over(self, session: EslSession) -> None:
         if session.channel.is_up:
-            self._counters.superseded += 1
-            extra = {"channel": session.channel.uuid, "call_id": session.get("variable_voicegw_call")}
-            log.warning("session ended: FreeSWITCH has brought its channel once more", extra=extra)
-            session.channel.lost(SUPERSEDED)
+            self._calls.supersede(session.channel)
 
 
 async def until_closed(session: EslSession) -> None:

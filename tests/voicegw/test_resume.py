@@ -37,7 +37,9 @@ class Disk:
 
 def states(folder: Path, now: float | None = None) -> DialogStates:
     when = datetime.now().timestamp() if now is None else now
-    return DialogStates(folder, Disk(), lambda: when)  # type: ignore[arg-type]
+    found = DialogStates(folder, Disk(), lambda: when)  # type: ignore[arg-type]
+    found.channel_of = "channel of {}".format
+    return found
 
 
 def info(call_id: str, resumes: str = "", carrier: str = "freeswitch") -> CallInfo:
@@ -45,9 +47,9 @@ def info(call_id: str, resumes: str = "", carrier: str = "freeswitch") -> CallIn
     return CallInfo(call_id, "+491", "+492", carrier, headers=headers)
 
 
-def dialog(folder: Path, call: CallInfo) -> ResumableDialog:
+def dialog(folder: Path, call: CallInfo, kept: DialogStates | None = None) -> ResumableDialog:
     engine = FlowEngine(parse_flow(FLOW), TurnPolicy(), lambda: datetime(2026, 3, 9, 12))
-    return ResumableDialog(engine, states(folder), call, "Back again.")
+    return ResumableDialog(engine, kept or states(folder), call, "Back again.")
 
 
 async def take(engine: DialogEngine, text: str | None = None) -> list[Act]:
@@ -92,11 +94,46 @@ def test_what_was_left_cannot_be_had_by_a_header_of_a_stranger(tmp_path: Path) -
 
 def test_a_state_that_does_not_fit_begins_anew(tmp_path: Path) -> None:
     async def test() -> None:
-        (tmp_path / "one.json").write_text(json.dumps({"flow": "table", "node": "gone"}))
-        (tmp_path / "bad.json").write_text("{")
+        (tmp_path / "one.json").write_text(json.dumps({"flow": "table", "node": "gone", "channel": "c"}))
+        for name, text in {"bad": "{", "list": "[]", "nobody": '{"flow": "table"}'}.items():
+            (tmp_path / f"{name}.json").write_text(text)
         assert said(await take(dialog(tmp_path, info("two", "one")))) == ["For how many?"]
 
     run(test())
+    assert [path.name for path in tmp_path.iterdir()] == ["two.json"]  # what no call can read is gone
+
+
+def test_a_call_that_is_brought_anew_goes_on_without_a_restart(tmp_path: Path) -> None:
+    async def test() -> None:
+        kept = states(tmp_path)
+        first = dialog(tmp_path, info("one"), kept)
+        await take(first)
+        await take(first, "4")
+        assert not kept.channels()
+        kept.leave("one")
+        assert kept.channels() == {"one": "channel of one"}
+        await take(first, "5")  # late: it is another's now
+        second = dialog(tmp_path, info("two", "one"), kept)
+        assert said(await take(second)) == ["Back again.", "And your name?"]
+        assert not kept.channels()
+        kept.leave("never kept")
+        assert not kept.channels()
+
+    run(test())
+    assert [path.name for path in tmp_path.iterdir()] == ["two.json"]
+
+
+def test_what_a_crash_left_is_told_with_its_channel_and_can_be_forgotten(tmp_path: Path) -> None:
+    async def test() -> None:
+        await take(dialog(tmp_path, info("one")))
+        (tmp_path / "half.part").touch()  # it died in the middle of writing
+        kept = states(tmp_path)
+        assert kept.channels() == {"one": "channel of one"}
+        kept.forget("one")
+        assert not kept.channels()
+
+    run(test())
+    assert not list(tmp_path.iterdir())
 
 
 def test_calls_that_ended_and_old_ones_are_forgotten(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from media.leg import HangupCause
 from tests.sip.esl.switch import FakeChannel
 from tests.sip.freeswitch.rig import Rig, rig_test, until
@@ -72,6 +74,40 @@ def test_a_session_without_a_channel_ends() -> None:
         await rig.edge.reconciler.look()
         assert await asyncio.wait_for(rig.sessions[0].closed, 2) is HangupCause.NETWORK
         assert rig.edge.calls.counters.ghosts == 1
+
+    rig_test(test)
+
+
+def test_what_is_kept_for_calls_that_have_ended_is_forgotten_and_never_what_a_channel_may_pick_up() -> None:
+    async def test(rig: Rig) -> None:
+        parked(rig, voicegw_call="waits")
+        left = {"waits": "orphan", "gone": "gone", "unknown": ""}
+        rig.edge.calls.left_over = lambda: left
+        rig.edge.calls.on_ended = left.pop  # type: ignore[assignment]
+        for _ in range(3):
+            await rig.edge.reconciler.look()
+        assert left == {"waits": "orphan"}
+        rig.switch.channels["orphan"].hangup()
+        await rig.edge.reconciler.look()
+        assert not left
+
+    rig_test(test)
+
+
+def test_many_that_are_left_are_looked_at_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sip.freeswitch.reconciler.AT_ONCE", 3)
+
+    async def test(rig: Rig) -> None:
+        for number in range(5):
+            rig.switch.channel(f"up{number}")
+        left = {f"call{number}": f"up{number}" for number in range(5)} | {"last": "gone"}
+        rig.edge.calls.left_over = lambda: left
+        rig.edge.calls.on_ended = left.pop  # type: ignore[assignment]
+        await rig.edge.reconciler.look()
+        asked = [line for line in rig.switch.received if "uuid_exists" in line]
+        assert len(asked) == 3 and "last" in left
+        await rig.edge.reconciler.look()
+        assert "last" not in left and len(left) == 5
 
     rig_test(test)
 

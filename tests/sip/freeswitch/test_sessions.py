@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from media.leg import HangupCause
+from sip.esl.client import EslClient
+from sip.esl.counters import EslCounters
 from sip.esl.server import EslSession
-from sip.freeswitch.calls import CallCounters
+from sip.freeswitch import FreeswitchConfig
+from sip.freeswitch.calls import FreeswitchCalls
 from sip.freeswitch.sessions import ChannelSessions
 from tests.sip.esl.switch import FakeChannel
 from tests.sip.freeswitch.rig import Rig, rig_test, until
@@ -103,12 +106,12 @@ def test_a_connection_that_is_older_and_read_later_is_over() -> None:
         def get(self, name: str) -> str:
             return ""
 
-    counters = CallCounters()
-    sessions, older, newer = ChannelSessions(counters), session(1), session(2)
+    calls = FreeswitchCalls(config := FreeswitchConfig(), EslClient(config.esl, EslCounters()))
+    sessions, older, newer = ChannelSessions(calls), session(1), session(2)
     with sessions.newest(newer) as first:
         assert first
         with sessions.newest(older) as second:
             assert not second and older.channel.cause == "SUPERSEDED"
-        assert newer.channel.is_up and counters.superseded == 1
+        assert newer.channel.is_up and calls.counters.superseded == 1
     with sessions.newest(session(1)) as third:
         assert third  # nobody has the channel any more
