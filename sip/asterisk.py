@@ -3,13 +3,15 @@
     /NAME/call     a call is about to come   -> a pass (a UUID), or "busy", or "not_found"
     /NAME/next     where does it go now?     -> what to dial, or nothing
 
-The dialplan asks with `CURL()`, and takes the answer as it is: plain text (docs/carriers.md).
+The dialplan asks with `CURL()`, and takes the answer as it is: plain text (docs/carriers.md). So nothing may
+be in it that means something to a dialplan.
 """
 
+import re
 from collections import OrderedDict
 
 from dialog.types import Transfer
-from media.errors import Unsupported
+from media.errors import TransferError, Unsupported
 from media.leg import HangupCause
 from sip.carrier import Announced, Carrier, Desk, Refused, WebAnswer, WebRequest, told
 from sip.medialine import CallControl
@@ -17,6 +19,9 @@ from sip.webpeer import same_secret
 
 CHANNEL = "uniqueid"  # parameter of a call: Asterisk's own name of the caller's channel
 REMEMBERED = 1000  # calls that shall go somewhere, and have not asked yet
+# What names of channels, numbers and SIP addresses are made of. Not among it: & (one more channel), comma and
+# bar (more arguments), parentheses (the end of the application), $ (variables), quotes, spaces.
+DIALLED = re.compile(r"[A-Za-z0-9/@+*#._:;=~%-]+", re.ASCII)
 
 
 class DialplanCarrier(Carrier):
@@ -70,7 +75,11 @@ class DialplanControl:
         """Not asked: keys are pressed by sound."""
 
     async def transfer(self, order: Transfer) -> None:
-        """Leave the call to the dialplan, which asks where it goes."""
+        """Leave the call to the dialplan, which asks where it goes. Raises TransferError, Unsupported."""
+        if not DIALLED.fullmatch(order.target):
+            raise TransferError(
+                f"{order.target!r} cannot be dialled by Asterisk: letters, digits and /@+*#._:;=~%- alone"
+            )
         channel = self._call.parameters.get(CHANNEL, "")
         if not channel:
             raise Unsupported(

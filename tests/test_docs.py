@@ -91,6 +91,17 @@ def test_scripts_load(fence: Fence, tmp_path: Path) -> None:
     assert load(file).steps
 
 
+ENCODED = re.compile(r"\$\{URIENCODE\(\$\{\w+(?:\(\w+\))?\}\)\}")
+UNENCODED = re.compile(r"[?&(,]\w+=\$\{(?:CALLERID|EXTEN|UNIQUEID)\b")  # in an address, or in v()
+
+
+def test_dialplans_encode_what_they_put_into_addresses() -> None:
+    plans = [fence for fence in fences("") if "exten =>" in fence.text]
+    assert plans and all(ENCODED.search(fence.text) for fence in plans)
+    for fence in plans:
+        assert not (found := UNENCODED.search(ENCODED.sub("", fence.text))), f"{fence}: {found}"
+
+
 def test_there_are_examples_of_each_kind() -> None:
     assert all(fences(kind) for kind in ("yaml flow", "yaml agent", "yaml config", "yaml script"))
 

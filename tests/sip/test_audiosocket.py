@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from dialog.types import Transfer
-from media.errors import Unsupported
+from media.errors import TransferError, Unsupported
 from media.leg import HangupCause
 from sip.audiosocket import AudioSocket, AudioSocketConfig, AudioSocketCore
 from sip.carrier import Refused, WebRequest
@@ -181,6 +181,49 @@ def test_a_call_that_was_not_announced_cannot_be_transferred() -> None:
         with pytest.raises(Unsupported, match="not announced this call with its uniqueid"):
             await taken.leg.transfer(Transfer("PJSIP/100"))
         assert not taken.sink.causes
+
+    visit(scenario)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "PJSIP/100&PJSIP/0900",
+        "PJSIP/100,,U(evil)",
+        "PJSIP/100|20",
+        "PJSIP/100)",
+        "PJSIP/(100",
+        "PJSIP/${GLOBAL(x)}",
+        "PJSIP/$[1+1]",
+        'PJSIP/100" != "',
+        "PJSIP/100^20",
+        "PJSIP/100\\",
+        "PJSIP/1 00",
+        "PJSIP/100\nHangup",
+        "PJSIP/ä",
+        "",
+    ],
+)
+def test_what_would_change_the_dialplan_is_refused_and_the_caller_stays(target: str) -> None:
+    async def scenario(d: Door) -> None:
+        taken, _ = await talk(d, await announced(d))
+        with pytest.raises(TransferError, match="cannot be dialled by Asterisk"):
+            await taken.leg.transfer(Transfer(target))
+        assert not taken.sink.causes
+        assert await ask(d, "http://voice/audiosocket/next?uniqueid=17.1") == ""
+
+    visit(scenario)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["PJSIP/100", "PJSIP/+4930@trunk", "Local/100@internal/n", "PJSIP/t/sip:a.b@h:5060;x=tcp", "*98#"],
+)
+def test_what_asterisk_may_dial(target: str) -> None:
+    async def scenario(d: Door) -> None:
+        taken, _ = await talk(d, await announced(d))
+        await taken.leg.transfer(Transfer(target))
+        assert await ask(d, "http://voice/audiosocket/next?uniqueid=17.1") == target
 
     visit(scenario)
 
