@@ -19,14 +19,18 @@ from media.errors import MediaError
 FIRST_WAIT_S = 0.25  # then twice that: somebody is on the phone meanwhile
 LONGEST_WAIT_S = 2.0
 CONNECT_S = 3.0
+BUSY = frozenset(
+    {429, 503}
+)  # answers by which a carrier says that it did nothing, and that it may be asked again
 
 
 class CarrierError(MediaError):
-    """A carrier refused a request, or could not be reached. `status` 0: it could not; `code` is its own."""
+    """A carrier refused a request, or could not be reached. `status` 0: no answer came; `code` is its own.
+    `undone`: it has done nothing for certain, and may be asked again whatever the request was."""
 
-    def __init__(self, message: str, status: int = 0, code: str = "") -> None:
+    def __init__(self, message: str, status: int = 0, code: str = "", *, undone: bool = False) -> None:
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status, self.code, self.undone = status, code, undone
 
 
 @dataclass(slots=True)
@@ -46,6 +50,11 @@ class Answer:
     status: int
     body: Mapping[str, Any]  # of the JSON object; else empty
     text: str
+
+    @property
+    def undone(self) -> bool:
+        """As that of CarrierError."""
+        return self.status in BUSY
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +92,19 @@ class RestClient:
         self.stats.requests += 1
         wait = FIRST_WAIT_S
         for left in range(self._config.tries - 1, -1, -1):
-            answer, error = await self._try(ask)
-            if answer is not None and answer.status < 500 and answer.status != 429:
-                self.stats.refused += answer.status >= 400
-                return answer
-            if not left or not self._may_repeat(ask, answer, error):
+            got = await self._try(ask)
+            if isinstance(got, Answer) and got.status < 500 and not got.undone:
+                self.stats.refused += got.status >= 400
+                return got
+            if not left or not (ask.again or got.undone):
                 break
             self.stats.retries += 1
             await asyncio.sleep(wait)
             wait = min(LONGEST_WAIT_S, 2 * wait)
         self.stats.failed += 1
-        if answer is not None:
-            return answer
-        raise CarrierError(f"{self._name} cannot be reached: {error}")
+        if isinstance(got, CarrierError):
+            raise got
+        return got
 
     async def close(self) -> None:
         """Close connections. Idempotent."""
@@ -103,13 +112,8 @@ class RestClient:
             await self._session.close()
             self._session = None
 
-    @staticmethod
-    def _may_repeat(ask: Ask, answer: Answer | None, error: str) -> bool:
-        if answer is not None:
-            return ask.again or answer.status in {429, 503}
-        return ask.again or error.startswith("no connection")
-
-    async def _try(self, ask: Ask) -> tuple[Answer | None, str]:
+    async def _try(self, ask: Ask) -> Answer | CarrierError:
+        """One attempt: the answer, or why none came."""
         if self._session is None:
             timeout = ClientTimeout(total=self._config.timeout_s, connect=CONNECT_S)
             self._session = aiohttp.ClientSession(timeout=timeout)
@@ -120,13 +124,23 @@ class RestClient:
                 ask.method, ask.url, data=data, json=ask.body, headers=headers, allow_redirects=False
             ) as response:
                 text = await response.text(errors="replace")
-                return Answer(response.status, _object(text), text), ""
+                return Answer(response.status, _object(text), text)
+        except aiohttp.ClientConnectorCertificateError as error:
+            return self._unreached(f"no connection: {error.certificate_error}")
         except aiohttp.ClientConnectorError as error:
-            return None, f"no connection: {error.os_error.strerror or error.os_error}"
+            return self._unreached(f"no connection: {error.os_error.strerror or error.os_error}")
+        except aiohttp.ConnectionTimeoutError:
+            return self._unreached(f"no connection within {CONNECT_S:g} s")
         except TimeoutError:
-            return None, f"no answer within {self._config.timeout_s:g} s"
+            return self._unanswered(f"no answer within {self._config.timeout_s:g} s")
         except aiohttp.ClientError as error:
-            return None, f"{type(error).__name__}: {error}"
+            return self._unanswered(f"{type(error).__name__}: {error}")
+
+    def _unreached(self, why: str) -> CarrierError:
+        return CarrierError(f"{self._name} cannot be reached: {why}", undone=True)
+
+    def _unanswered(self, why: str) -> CarrierError:
+        return CarrierError(f"{self._name} cannot be reached: {why}")
 
 
 def _object(text: str) -> Mapping[str, Any]:
@@ -147,4 +161,6 @@ def problem(name: str, answer: Answer, code: str, said: str, hints: Mapping[str,
     words = [f"{name} error {code}" if code else f"{name} answered {answer.status}"]
     words += [said] if said else []
     hint = hints.get(code) or hints.get(str(answer.status))
-    return CarrierError(": ".join([*words, hint] if hint else words), answer.status, code)
+    return CarrierError(
+        ": ".join([*words, hint] if hint else words), answer.status, code, undone=answer.undone
+    )
