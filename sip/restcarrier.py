@@ -19,7 +19,7 @@ from media.leg import HangupCause
 from sip.carrier import Announced, Carrier, Desk
 from sip.carrierrest import Answer, Ask, CarrierError, RestClient, RestConfig, problem
 from sip.endpoint import OutboundCall
-from sip.errors import CallFailed
+from sip.errors import CallFailed, cause_of_status
 from sip.medialine import CallControl
 
 log = logging.getLogger(__name__)
@@ -153,6 +153,11 @@ def _sip_status(http: int) -> int:
     if http in {0, 401, 402, 403}:
         return http
     return 503 if http >= 500 or http == 429 else 500
+
+
+def cause_of(error: CarrierError) -> HangupCause:
+    """Of a call that ends because of this."""
+    return cause_of_status(_sip_status(error.status))
 
 
 def sip_status(given: str, otherwise: int) -> int:

@@ -6,6 +6,7 @@ https://developers.telnyx.com/docs/voice/programmable-voice
 """
 
 import asyncio
+import logging
 import secrets
 from base64 import b64decode, b64encode
 from collections import OrderedDict
@@ -22,9 +23,11 @@ from sip.carrierrest import Ask, CarrierError, RestConfig
 from sip.ed25519 import verifier
 from sip.endpoint import CallProgress, OutboundCall
 from sip.mediacore import Capabilities, Encoding, Means, MediaStreamCore, strings, text
-from sip.restcarrier import RING_S, RestCarrier, sip_status
+from sip.restcarrier import RING_S, RestCarrier, cause_of, sip_status
 from sip.telnyx import RATES, TelnyxCore
 from sip.webpeer import same_secret
+
+log = logging.getLogger(__name__)
 
 TOLERANCE_S = 300  # age of a signed webhook; Telnyx's own recommendation
 TOKEN_HEADER = "X-Telnyx-Streaming-Auth-Token"  # noqa: S105 - a header's name
@@ -172,11 +175,20 @@ class Telnyx(RestCarrier):
 
     async def _ring(self, call: str, event: Mapping[str, Any], desk: Desk) -> None:
         announced = Announced(call, text(event, "from", ""), text(event, "to", ""))
-        if reason := desk.refusal(announced):
-            cause = "USER_BUSY" if reason == "busy" else "CALL_REJECTED"
-            await self.act(call, "reject", {"cause": cause})
-            return
-        await self.act(call, "answer", self._streaming(announced, desk))
+        reason = desk.refusal(announced)
+        try:
+            if reason:
+                cause = "USER_BUSY" if reason == "busy" else "CALL_REJECTED"
+                await self.act(call, "reject", {"cause": cause})
+            else:
+                await self.act(call, "answer", self._streaming(announced, desk))
+        except CarrierError as error:
+            extra = {"carrier": self.name, "carrier_id": call, "error": str(error)}
+            log.error("inbound call not answered", extra=extra)
+            # Else it rings on; and it may be answered although we were not told: its socket may be here.
+            await self.give_up(call)
+            desk.ended(call, cause_of(error))
+            raise
 
     def _streaming(self, call: Announced, desk: Desk) -> dict[str, Any]:
         encoding = self._encoding

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +40,7 @@ class FakeRest:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.answer: Callable[[Asked], tuple[int, Any]] = lambda asked: (200, {})
+        self.pause: Callable[[], Awaitable[object]] | None = None  # before it answers
         self.url = ""
         self._came = asyncio.Event()
 
@@ -54,6 +55,8 @@ class FakeRest:
         self.asked.append(asked)
         self._came.set()
         status, answer = self.answer(asked)
+        if self.pause is not None:
+            await self.pause()
         if status == 0:  # the line breaks
             assert request.transport is not None
             request.transport.abort()

@@ -23,14 +23,16 @@ from tests.contracts.doors import Asked, Door, Taken, door
 from tests.contracts.farend import Hook
 
 
-def visit(scenario: Callable[[Door, Case], Awaitable[None]], **config: Any) -> None:
+def visit(scenario: Callable[[Door, Case], Awaitable[None]], *, tries: int = 1, **config: Any) -> None:
     async def scene() -> None:
         case = Case()
         public = b64encode(case.key.public_key().public_bytes_raw()).decode()
 
         def make(url: str) -> Telnyx:
             return Telnyx(
-                TelnyxConfig("KEY1", public, "conn", "+4930", api_url=url, rest=RestConfig(tries=1), **config)
+                TelnyxConfig(
+                    "KEY1", public, "conn", "+4930", api_url=url, rest=RestConfig(tries=tries), **config
+                )
             )
 
         async with door(make) as made:
@@ -157,12 +159,86 @@ def test_reports_come_into_the_timeline() -> None:
     visit(scenario, record=True)
 
 
-def test_a_refused_answer_is_told() -> None:
+WRONG_KEY = (401, {"errors": [{"code": "10009", "title": "Authentication failed"}]})
+
+
+def test_who_cannot_be_answered_is_hung_up_on_and_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(d: Door, case: Case) -> None:
-        d.rest.answer = lambda _: (401, {"errors": [{"code": "10009", "title": "Authentication failed"}]})
+        d.rest.answer = lambda asked: WRONG_KEY if asked.path.endswith("answer") else (200, {})
         await tell(d, case.incoming(d))
-        ((_, kind, data),) = d.reports
-        assert kind == "error" and "api_key is not valid" in data["message"]
+        assert [asked.path for asked in d.rest.asked] == [
+            f"/calls/call-1/actions/{action}" for action in ("answer", "hangup")
+        ]
+        ((call, kind, data),) = d.reports
+        assert (call, kind) == ("call-1", "error") and "api_key is not valid" in data["message"]
+        (record,) = [r for r in caplog.records if r.message == "inbound call not answered"]
+        assert record.levelname == "ERROR" and record.carrier_id == "call-1"  # type: ignore[attr-defined]
+
+    visit(scenario)
+
+
+def test_an_answer_that_telnyx_had_no_time_for_is_asked_for_again() -> None:
+    async def scenario(d: Door, case: Case) -> None:
+        left = [(503, {}), (0, {}), (200, {})]
+        d.rest.answer = lambda _: left.pop(0)
+        await tell(d, case.incoming(d))
+        assert [asked.path.rpartition("/")[2] for asked in d.rest.asked] == ["answer"] * 3
+        assert len({asked.fields["command_id"] for asked in d.rest.asked}) == 1, "else it may answer twice"
+        assert not d.reports
+
+    visit(scenario, tries=3)
+
+
+@pytest.mark.parametrize(
+    "answer, cause", [((0, {}), HangupCause.UNREACHABLE), (WRONG_KEY, HangupCause.REJECTED)]
+)
+def test_a_call_whose_answer_failed_is_closed_although_its_socket_came(
+    answer: tuple[int, Any], cause: HangupCause
+) -> None:
+    """Telnyx has answered, but its word of that was lost."""
+
+    async def scenario(d: Door, case: Case) -> None:
+        again, came = asyncio.Event(), asyncio.get_running_loop().create_future()
+        hook = case.incoming(d)
+
+        def fails(asked: Asked) -> tuple[int, Any]:
+            if not asked.path.endswith("answer"):
+                return 200, {}
+            if not came.done():
+                came.set_result(asked)
+            return answer
+
+        d.rest.answer, d.rest.pause = fails, again.wait
+        telling = asyncio.ensure_future(tell(d, hook))
+        asked = await came
+        headers = {"X-Telnyx-Streaming-Auth-Token": asked.fields["stream_auth_token"]}
+        ws = await d.client.ws_connect(d.local(asked.fields["stream_url"]), headers=headers)
+        d.sockets.append(ws)
+        for message in case.start():
+            await ws.send_str(str(message))
+        taken = await d.call()
+        again.set()
+        await telling
+        assert await d.ended(taken) is cause
+
+    visit(scenario)
+
+
+def test_who_cannot_be_refused_is_hung_up_on() -> None:
+    async def scenario(d: Door, case: Case) -> None:
+        d.refusal = "busy"
+        d.rest.answer = lambda asked: (422, {}) if asked.path.endswith("reject") else (200, {})
+        await tell(d, case.incoming(d))
+        assert [asked.path.rpartition("/")[2] for asked in d.rest.asked] == ["reject", "hangup"]
+
+    visit(scenario)
+
+
+def test_a_hang_up_that_fails_too_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(d: Door, case: Case) -> None:
+        d.rest.answer = lambda _: WRONG_KEY
+        await tell(d, case.incoming(d))
+        assert "carrier did not end the call" in caplog.messages
 
     visit(scenario)
 
