@@ -27,7 +27,7 @@ EventName = Literal[
     "hold",  # active: the far end has put us on hold, or is back
     "no_input",
     "dtmf",
-    "carrier",  # kind, ...: what the carrier tells besides: a machine answered, its recording, an error
+    "carrier",  # kind, ...: what the carrier tells besides (a machine answered, a recording); left, error
     "party",  # who else is in the call: joined, left, on hold
     "speaker",  # name: who speaks now, where several are
     "note",  # what the dialog wants to be remembered: node, slot, intent

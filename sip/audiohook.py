@@ -164,7 +164,7 @@ class AudioHook(Carrier):
     name = "audiohook"
     announced = False
     capabilities = Capabilities(
-        clear=True, dtmf_in=True, dtmf_out=Means.TONES, hangup=Means.SOCKET, transfer=True
+        clear=True, dtmf_in=True, dtmf_out=Means.TONES, hangup=Means.FLOW, transfer=True
     )
 
     def __init__(self, config: AudioHookConfig) -> None:

@@ -136,7 +136,7 @@ class AudioSocket(DialplanCarrier):
         clear=True,  # there is never anything to forget
         dtmf_in=True,
         dtmf_out=Means.TONES,
-        hangup=Means.SOCKET,
+        hangup=Means.FLOW,
         transfer=True,
     )
 

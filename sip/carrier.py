@@ -163,7 +163,8 @@ class Desk(Protocol):
         """The carrier says that a call is over; its socket may close later, or never."""
 
     def report(self, call_id: str, kind: str, data: Mapping[str, str]) -> None:
-        """Something worth keeping about a call: amd, recording, error, ... Told again, it is kept once."""
+        """Something worth keeping about a call: amd, recording, left, error, ... Told again, it is kept
+        once."""
 
 
 class Carrier(Protocol):
@@ -217,8 +218,10 @@ class Carrier(Protocol):
     async def serve(self) -> None:
         """What it does all the time, for connections of its own. Cancelled at the end."""
 
-    async def give_up(self, call_id: str) -> None:
-        """End an outbound call that was not answered yet. Never raises for one that is gone."""
+    async def give_up(self, call_id: str) -> bool:
+        """End an outbound call that was not answered yet; False: it could not be ended, for all we know, and
+        rings on. Never raises for one that is gone."""
+        return True
 
     async def close(self) -> None:
         """Close connections. Idempotent."""

@@ -9,6 +9,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlencode
 
 from media.errors import MediaError
@@ -18,8 +19,8 @@ from media.tasks import Start, task_scope
 from sip.carrier import Announced, Carrier, Refused
 from sip.endpoint import CallProgress, OnCall, OnProgress, OutboundCall
 from sip.errors import CallFailed
-from sip.mediacore import Started
-from sip.medialine import StreamConfig
+from sip.mediacore import Means, Started
+from sip.medialine import CallControl, Leaving, StreamConfig
 from sip.mediastream import MediaStreamLeg
 from sip.streamtoken import BadToken, StreamTokens
 
@@ -194,7 +195,7 @@ class CarrierDesk:
             leg.disconnected()
             return
         call = _merged(announced, started)
-        control = self._carrier.control(call, self)
+        control = self._control(call)
         order = self._orders.get(call.order) if call.order else None
         if call.order and order is None:  # given up meanwhile
             await control.hangup(HangupCause.CANCELLED)
@@ -209,6 +210,13 @@ class CarrierDesk:
                 await (self._inbound(leg) if order is None else self._outbound(leg, order))
         finally:
             self._legs.pop(started.call_id, None)
+
+    def _control(self, call: Announced) -> CallControl:
+        control, name = self._carrier.control(call, self), self._carrier.name
+        if self._carrier.capabilities.hangup is not Means.FLOW:
+            return control
+        left = {"message": f"voicegw has left; whether the call ends is decided by {name}'s own flow"}
+        return Leaving(control, partial(self.report, call.call_id, "left", left))
 
     async def _began(self, call: Announced) -> None:
         try:
@@ -269,14 +277,14 @@ class CarrierDesk:
             if order.over and not order.leg.cancelled() and order.leg.exception() is None:
                 await order.leg.result().hangup(HangupCause.CANCELLED)  # it came in the last moment
             elif order.over and order.call_id:
-                await self._carrier.give_up(order.call_id)
+                await self._give_up(order.call_id)
 
     async def _ask(self, name: str, order: _Order) -> None:
         failure: CallFailed
         try:
             order.call_id = await self._carrier.place(name, order.call, self)
             if order.over:
-                await self._carrier.give_up(order.call_id)
+                await self._give_up(order.call_id)
             return
         except CallFailed as error:
             failure = error
@@ -285,6 +293,11 @@ class CarrierDesk:
             failure = CallFailed(500, f"{type(error).__name__}: {error}")
         if not order.leg.done():
             order.leg.set_exception(failure)
+
+    async def _give_up(self, call_id: str) -> None:
+        if not await self._carrier.give_up(call_id):
+            message = f"{self._carrier.name} did not end the call: it may ring on"
+            self.report(call_id, "error", {"message": message})
 
 
 def party(address: str) -> str:

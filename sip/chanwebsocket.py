@@ -128,7 +128,7 @@ class ChanWebSocket(DialplanCarrier):
     subprotocols = ("media",)
     announced = False
     capabilities = Capabilities(
-        clear=True, played=True, dtmf_in=True, dtmf_out=Means.TONES, hangup=Means.SOCKET, transfer=True
+        clear=True, played=True, dtmf_in=True, dtmf_out=Means.TONES, hangup=Means.FLOW, transfer=True
     )
 
     def __init__(self, config: ChanWebSocketConfig) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from media.leg import HangupCause
 from sip.carrier import Announced, Desk, Refused, WebAnswer, WebRequest, own_number
-from sip.carrierrest import Ask, RestConfig, basic
+from sip.carrierrest import Ask, CarrierError, RestConfig, basic
 from sip.endpoint import CallProgress, OutboundCall
 from sip.mediacore import Capabilities, Encoding, Means, MediaStreamCore, text
 from sip.medialine import CallControl, NoControl
@@ -87,7 +87,7 @@ class Exotel(RestCarrier):
         played=True,
         dtmf_in=True,
         dtmf_out=Means.TONES,
-        hangup=Means.SOCKET,
+        hangup=Means.FLOW,
         outbound=True,
         recording=True,
     )
@@ -182,5 +182,8 @@ class Exotel(RestCarrier):
         return await self.create(Ask("POST", self._connect, form=form), "Call", "Sid")
 
     async def end(self, call_id: str) -> bool:
-        """It cannot: what rings is given up when its time is over."""
-        return False
+        """Raises CarrierError: its interface has nothing for it. What rings does so until its time is over,
+        and finds a closed door if it is answered; a call that talks is left to its flow."""
+        raise CarrierError(
+            "Exotel ends no calls by request: it rings until it is answered, or its time is over"
+        )

@@ -6,7 +6,7 @@ sip/audiofork.py.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dialog.types import Transfer
 from media.errors import MediaError, TransferError, Unsupported
@@ -60,6 +60,8 @@ class AudioFork(Carrier):
     def __init__(self, config: ForkConfig) -> None:
         self.config = config
         self.esl = EslClient(config.esl, EslCounters()) if config.esl.password else None
+        if self.esl is None:
+            self.capabilities = replace(self.capabilities, hangup=Means.FLOW)
 
     def core(self) -> MediaStreamCore:
         """Of a new stream."""

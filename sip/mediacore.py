@@ -160,6 +160,7 @@ class Means(StrEnum):
     SOCKET = "socket"  # a message on the media socket
     REST = "rest"  # a request to the carrier
     TONES = "tones"  # by sound: the leg plays it
+    FLOW = "flow"  # not by us: the carrier's own flow, or dialplan, goes on when we leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,8 @@ class Capabilities:
     dtmf_in: bool = False
     dtmf_out: Means = Means.TONES
     hangup: Means = Means.SOCKET
-    """SOCKET: closing it ends the call."""
+    """SOCKET: closing it ends the call. FLOW: it gives the call back, and what comes next is not ours to
+    say: the timeline tells that we have left."""
     transfer: bool = False
     """Blind."""
     conference: bool = False

@@ -1,5 +1,6 @@
 """What a media socket's leg is made of: its socket, its carrier's powers, its counters."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -62,7 +63,8 @@ class CallControl(Protocol):
     """What can be done with a call besides its media, mostly by a carrier's REST interface."""
 
     async def hangup(self, cause: HangupCause) -> None:
-        """End the call for the caller. Idempotent; never raises for a call that is gone already."""
+        """End the call for the caller, or leave it (`Capabilities.hangup`). Idempotent; never raises for a
+        call that is gone already."""
 
     async def transfer(self, order: Transfer) -> None:
         """As `CallLeg.transfer`."""
@@ -87,6 +89,27 @@ class NoControl:
     async def press(self, digits: str) -> None:
         """It cannot."""
         raise Unsupported(f"{self.carrier} calls have no keys to press")
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Of a call that goes on in its carrier's flow when we leave (`Means.FLOW`): `told` is called then."""
+
+    control: CallControl
+    told: Callable[[], None]
+
+    async def hangup(self, cause: HangupCause) -> None:
+        """Leave."""
+        self.told()
+        await self.control.hangup(cause)
+
+    async def transfer(self, order: Transfer) -> None:
+        """As the carrier does it."""
+        await self.control.transfer(order)
+
+    async def press(self, digits: str) -> None:
+        """As the carrier does it."""
+        await self.control.press(digits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ class RestCarrier(Carrier):
 
     @abstractmethod
     async def end(self, call_id: str) -> bool:
-        """End a call, answered or not; False: it is over already. Raises CarrierError."""
+        """End a call, answered or not; False: it is over already. Raises CarrierError, also where the carrier
+        cannot do it at all: nobody shall take for over what is not."""
 
     async def press(self, call_id: str, digits: str) -> None:
         """Press keys, where `capabilities.dtmf_out` says that a request does it. Raises CarrierError."""
@@ -111,13 +112,15 @@ class RestCarrier(Carrier):
             known = self.statuses.get(error.code) or self.statuses.get(str(error.status))
             raise CallFailed(known or _sip_status(error.status), str(error)) from error
 
-    async def give_up(self, call_id: str) -> None:
+    async def give_up(self, call_id: str) -> bool:
         """End a call."""
         try:
             await self.end(call_id)
         except CarrierError as error:
             extra = {"carrier": self.name, "carrier_id": call_id, "error": str(error)}
             log.warning("carrier did not end the call", extra=extra)
+            return False
+        return True
 
     async def close(self) -> None:
         """Close connections."""

@@ -154,6 +154,10 @@ class Carriers:
             log.warning("carrier reports on a call that nobody knows", extra=extra)
 
 
+WORDS = {Means.NO: "no", Means.SOCKET: "the socket", Means.REST: "a request", Means.TONES: "sound"}
+WORDS |= {Means.FLOW: "its own flow"}
+
+
 def capability_table() -> str:
     """What each carrier can do, as docs/carriers.md prints it; made from their records."""
     rows = [
@@ -171,6 +175,5 @@ def capability_table() -> str:
 
 def _cell(value: bool | Means) -> str:
     if isinstance(value, Means):
-        words = {Means.NO: "no", Means.SOCKET: "the socket", Means.REST: "a request", Means.TONES: "sound"}
-        return words[value]
+        return WORDS[value]
     return "yes" if value else "no"

@@ -10,6 +10,7 @@ from media.leg import HangupCause
 from sip.carrier import Refused, WebRequest
 from sip.endpoint import OutboundCall
 from sip.errors import CallFailed
+from sip.mediacore import Means
 from sip.medialine import StreamConfig
 from tests.contracts.carriers import CASES
 from tests.contracts.doors import Door, door
@@ -259,12 +260,27 @@ def test_a_call_whose_request_is_refused_says_nothing_of_the_number(
 
 
 @every_outbound
-def test_giving_up_a_call_that_is_over_is_no_complaint(
+def test_giving_up_a_call_that_is_over_is_no_complaint_but_where_it_cannot_be_known(
     case: CarrierCase, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario(d: Door) -> None:
         d.rest.answer = lambda _: (404, {})
-        await d.carrier.give_up("call-1")
+        can = d.carrier.capabilities.hangup is Means.REST
+        assert await d.carrier.give_up("call-1") is can
+        assert bool(caplog.records) is not can
 
     visit(case, scenario)
-    assert not caplog.records
+
+
+@every_carrier
+def test_who_ends_calls_by_no_request_tells_that_he_has_left_them(case: CarrierCase) -> None:
+    async def scenario(d: Door) -> None:
+        ws = await connect(case, d, await case.announce(d))
+        await send(ws, *case.start())
+        leg = (await d.call()).leg
+        left = d.carrier.capabilities.hangup is Means.FLOW
+        await leg.hangup(HangupCause.NORMAL)
+        await leg.hangup(HangupCause.NORMAL)
+        assert [kind for _, kind, _ in d.reports if kind == "left"] == ["left"] * left
+
+    visit(case, scenario)

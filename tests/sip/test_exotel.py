@@ -11,7 +11,7 @@ import pytest
 from dialog.types import Transfer
 from media.errors import Unsupported
 from media.leg import HangupCause
-from sip.carrierrest import RestConfig
+from sip.carrierrest import CarrierError, RestConfig
 from sip.endpoint import CallProgress, OutboundCall
 from sip.errors import CallFailed
 from sip.exotel import Exotel, ExotelConfig
@@ -49,7 +49,7 @@ async def tell(d: Door, url: str, **fields: str) -> None:
         assert answer.status == 200
 
 
-def test_it_transfers_nobody_and_closing_the_socket_is_the_end() -> None:
+def test_it_transfers_nobody_and_closing_the_socket_leaves_the_call_to_its_flow() -> None:
     async def scenario(d: Door, case: Case) -> None:
         taken = await talk(d, case)
         with pytest.raises(Unsupported, match="exotel calls cannot be transferred"):
@@ -58,6 +58,41 @@ def test_it_transfers_nobody_and_closing_the_socket_is_the_end() -> None:
         while not d.sockets[0].closed:
             await d.sockets[0].receive(timeout=5)
         assert not d.rest.asked
+        ((call, kind, data),) = d.reports
+        assert (call, kind) == ("call-1", "left") and "exotel's own flow" in data["message"]
+
+    visit(scenario)
+
+
+def test_of_a_caller_who_hangs_up_nothing_is_left() -> None:
+    async def scenario(d: Door, case: Case) -> None:
+        taken = await talk(d, case)
+        await d.sockets[0].send_str(str(case.stop()))
+        assert await d.ended(taken) is HangupCause.NORMAL
+        assert not d.reports
+
+    visit(scenario)
+
+
+def test_a_call_that_is_given_up_while_it_rings_is_not_said_to_be_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(d: Door, case: Case) -> None:
+        d.rest.answer = lambda _: (200, {"Call": {"Sid": "call-1"}})
+        task = asyncio.ensure_future(d.mount.desk.place(OutboundCall("+4915")))
+        (asked,) = await d.rest.until(1)
+        await tell(d, asked.fields["StatusCallback"], CallSid="call-1", Status="ringing")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert d.reports == [("call-1", "error", {"message": "exotel did not end the call: it may ring on"})]
+        assert "carrier did not end the call" in caplog.messages
+        with pytest.raises(CarrierError, match="Exotel ends no calls"):
+            await d.carrier.end("call-1")  # type: ignore[attr-defined]
+        await connect(d, case, asked.fields["StreamUrl"])  # answered after all
+        while not d.sockets[0].closed:
+            await d.sockets[0].receive(timeout=5)
+        assert not d.calls
 
     visit(scenario)
 
