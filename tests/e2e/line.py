@@ -77,6 +77,8 @@ class _Media(asyncio.DatagramProtocol):
         self._phone = phone
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if 192 <= data[1] <= 223:
+            return  # RTCP (RFC 5761, section 4)
         _, _, sequence, timestamp, _ = RTP.unpack_from(data)
         payload = data[12:]
         audible = sum(payload.count(value) for value in SILENT) < len(payload) * 3 // 4
@@ -113,6 +115,7 @@ class Line(asyncio.DatagramProtocol):
         sdp = (
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
             f"m=audio {port} RTP/AVP {self._offer.payload_types}\r\na=rtpmap:101 telephone-event/8000\r\n"
+            "a=rtcp-mux\r\n"  # the port above may be another phone's
         )
         self._send("INVITE", sdp, "application/sdp")
 
