@@ -1,7 +1,5 @@
 """The carriers that are configured: each mounted into the web server, each a way out for calls."""
 
-import asyncio
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -33,11 +31,7 @@ from voicegw.archive import Archive
 from voicegw.calls import CallManager
 from voicegw.config.model import Config
 from voicegw.errors import StartError
-from voicegw.storage.engine import StorageError
-
-log = logging.getLogger(__name__)
-
-SETTLE_S = 10.0  # until the files of a call that has ended are closed
+from voicegw.latereports import LateReports
 
 # Section of the configuration -> the carrier, and the setting without which it is not used.
 _CARRIERS: Mapping[str, tuple[Any, str]] = {
@@ -84,12 +78,8 @@ class Carriers:
 
     def __init__(self, config: Config, parts: CarrierParts) -> None:
         """Raises StartError for a carrier that cannot work."""
-        self._config, self._calls, self._archive, self._start = (
-            config,
-            parts.calls,
-            parts.archive,
-            parts.start,
-        )
+        self._config, self._calls, self._start = config, parts.calls, parts.start
+        self.late = LateReports(parts.archive, parts.start)
         self._own_url = ""
         self.mounts = [CarrierMount(c, self._host(c.name, parts.metronome)) for c in configured(config)]
 
@@ -122,7 +112,8 @@ class Carriers:
                 raise StartError(f"carriers.{mount.carrier.name}: {error.strerror or error}") from error
 
     async def close(self) -> None:
-        """Close connections. Idempotent."""
+        """Close connections, and keep what carriers told of calls that are over. Idempotent."""
+        await self.late.close()
         for mount in self.mounts:
             await mount.close()
 
@@ -140,18 +131,7 @@ class Carriers:
         if call is not None and call.journal is not None:
             call.journal.event("carrier", **fields)
         else:
-            self._start(self._report_late(carrier, call_id, fields), "carrier report")
-
-    async def _report_late(self, carrier: str, call_id: str, fields: Mapping[str, str]) -> None:
-        await asyncio.sleep(SETTLE_S)
-        extra = {"carrier": carrier, "carrier_id": call_id, "kind": fields["kind"]}
-        try:
-            kept = await self._archive.report(carrier, call_id, fields)
-        except StorageError as error:
-            log.error("carrier's report is lost", extra={**extra, "error": str(error)})
-            return
-        if not kept:
-            log.warning("carrier reports on a call that nobody knows", extra=extra)
+            self.late.report(carrier, call_id, fields)
 
 
 WORDS = {Means.NO: "no", Means.SOCKET: "the socket", Means.REST: "a request", Means.TONES: "sound"}

@@ -160,6 +160,8 @@ def watch_carriers(carriers: Carriers, metrics: Metrics) -> None:
     clients = {m.carrier.name: partial(_stats, m.carrier.client) for m in carriers.mounts if m.carrier.client}
     metrics.pull_counts_of("carrier_door", "Webhooks and sockets of carriers.", "carrier", doors)
     metrics.pull_counts_of("carrier_rest", "Requests to carriers.", "carrier", clients)
+    reports = carriers.late.counters
+    metrics.pull_counts("carrier_reports", "What carriers told of calls that were over.", lambda: reports)
 
 
 def _stats(owner: CarrierDesk | RestClient) -> DeskStats | RestStats:
