@@ -1,11 +1,9 @@
-"""What hosted ears and voices answer when they will not: the error, and whether another try may help."""
+"""What hosted ears and voices answer when they will not, as the error that they raise."""
 
 from collections.abc import Mapping
 
+from dialog import refusal as http
 from media.errors import ProviderError
-
-RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-SHOWN = 200  # characters of a service's complaint
 
 
 class Refused(ProviderError):
@@ -19,13 +17,5 @@ class Refused(ProviderError):
 
 def refusal(name: str, status: int, headers: Mapping[str, str], body: str = "") -> Refused:
     """The error of an HTTP status."""
-    text = " ".join(body.split())[:SHOWN]
-    message = f"{name}: HTTP {status}" + (f": {text}" if text else "")
-    return Refused(message, retryable=status in RETRYABLE, wait_s=_retry_after(headers))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    try:
-        return max(0.0, float(headers.get("Retry-After", "0")))
-    except ValueError:
-        return 0.0  # a date: back off as usual
+    found = http.refusal(status, headers, body)
+    return Refused(f"{name}: {found.reason}", retryable=found.retryable, wait_s=found.wait_s or 0.0)

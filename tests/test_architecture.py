@@ -28,6 +28,7 @@ ALLOWED = {
         "dialog.markup",
         "dialog.markuptree",
         "dialog.breaker",
+        "dialog.refusal",  # what any hosted service says by HTTP when it will not
     },
     "sip": {"sip", "media", "dialog.types"},
     "recordings": {"recordings", "media.observe"},

@@ -23,8 +23,9 @@ from dialog.llm.base import (
     ToolSpec,
     Usage,
 )
-from dialog.llm.http import HttpModel, Patience, Post, Price, complaint
+from dialog.llm.http import HttpModel, Patience, Post, Price
 from dialog.llm.sse import ServerEvent
+from dialog.refusal import complaint
 
 ANSWER = "answer"  # the tool that an answer by schema is given through
 _REASONS = {

@@ -5,22 +5,19 @@ answer is out, and only for what may pass by itself: a refused connection, 408, 
 """
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 import aiohttp
 
 from dialog.llm.base import Chunk, Finished, LlmError, LlmRequest, Usage
 from dialog.llm.sse import ServerEvent, SseDecoder
+from dialog.refusal import refusal
 
-RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 BACK_OFF_S = 0.25  # before the first repetition; a caller is waiting
 WAIT_S = 2.0  # a server that asks for more is down, as far as a caller is concerned
-SHOWN = 300  # characters of a server's complaint
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +167,12 @@ class HttpModel:
         if response.status == 200:
             return
         text = (await response.content.read(65_536)).decode(errors="replace")
+        found = refusal(response.status, response.headers, text)
         raise LlmError(
-            f"{self.name}: HTTP {response.status}: {complaint(text)}",
-            retryable=response.status in RETRYABLE,
+            f"{self.name}: {found.reason}",
+            retryable=found.retryable,
             status=response.status,
-            retry_after_s=_retry_after(response.headers),
+            retry_after_s=found.wait_s,
         )
 
 
@@ -183,28 +181,3 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[ServerEvent
     async for data in response.content.iter_any():
         for event in decoder.feed(data):
             yield event
-
-
-def complaint(body: str) -> str:
-    """What a server says is wrong: {"error": {"message": ...}}, {"error": ...}, or its text."""
-    try:
-        found = json.loads(body)
-        error = found.get("error", found)
-        message = error.get("message", error) if isinstance(error, dict) else error
-        return str(message)[:SHOWN]
-    except (ValueError, AttributeError):
-        return " ".join(body.split())[:SHOWN] or "no reason given"
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """RFC 9110, 10.2.3: seconds. A date is a wait too long for a caller, however short it is."""
-    value = headers.get("Retry-After", "").strip()
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return WAIT_S + 1

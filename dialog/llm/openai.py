@@ -21,8 +21,9 @@ from dialog.llm.base import (
     ToolSpec,
     Usage,
 )
-from dialog.llm.http import HttpModel, Patience, Post, Price, complaint
+from dialog.llm.http import HttpModel, Patience, Post, Price
 from dialog.llm.sse import ServerEvent
+from dialog.refusal import complaint
 
 _REASONS = {
     "length": StopReason.LENGTH,

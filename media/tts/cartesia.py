@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from dialog.refusal import RETRYABLE
 from media.errors import ProviderError
-from media.refusal import RETRYABLE, Refused
+from media.refusal import Refused
 from media.tts.base import Speech, TextToSpeech, WordMark
 from media.tts.hosted import (
     HostedConfig,

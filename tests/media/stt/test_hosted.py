@@ -92,7 +92,7 @@ def test_a_redirect_is_refused_and_nobody_else_hears(name: str) -> None:
 
 
 @every
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [429, 500, 503, 529])
 def test_what_may_pass_by_itself_is_tried_again_and_nothing_is_lost(name: str, status: int) -> None:
     async def script(engine: SpeechToText, service: Service) -> None:
         assert await understood(engine, BOOK, YES) == [BOOK, YES]
@@ -124,12 +124,13 @@ def test_a_service_that_comes_back_hears_the_next_utterance(name: str) -> None:
 
 
 @rests
-def test_a_service_that_asks_for_more_patience_than_a_caller_has_is_down(name: str) -> None:
+@pytest.mark.parametrize("wait", ["60", "Wed, 21 Oct 2037 07:28:00 GMT"])
+def test_a_service_that_asks_for_more_patience_than_a_caller_has_is_down(name: str, wait: str) -> None:
     async def script(engine: SpeechToText, service: Service) -> None:
         await failure(engine)
         assert service.connections == 1
 
-    play(name, script, Faults(times=9, status=429, headers={"Retry-After": "60"}))
+    play(name, script, Faults(times=9, status=429, headers={"Retry-After": wait}))
 
 
 @sockets

@@ -77,7 +77,7 @@ def test_a_redirect_is_refused_and_nobody_else_hears(name: str) -> None:
 
 
 @every
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [429, 500, 503, 529])
 def test_what_may_pass_by_itself_is_tried_again(name: str, status: int) -> None:
     async def script(tts: TextToSpeech, service: Service) -> None:
         assert seconds(tts, await speak(tts)) == pytest.approx(whole(TEXT), abs=0.01)
@@ -87,11 +87,12 @@ def test_what_may_pass_by_itself_is_tried_again(name: str, status: int) -> None:
 
 
 @every
-def test_a_service_that_asks_for_more_patience_than_a_caller_has_is_down(name: str) -> None:
+@pytest.mark.parametrize("wait", ["60", "Wed, 21 Oct 2037 07:28:00 GMT"])
+def test_a_service_that_asks_for_more_patience_than_a_caller_has_is_down(name: str, wait: str) -> None:
     async def script(tts: TextToSpeech, service: Service) -> None:
         assert (await failure(tts)).retryable and service.asked == 1
 
-    play(name, script, Faults(times=9, status=429, headers={"Retry-After": "60"}))
+    play(name, script, Faults(times=9, status=429, headers={"Retry-After": wait}))
 
 
 @every
