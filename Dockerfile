@@ -18,7 +18,7 @@ RUN python -m venv /opt/voicegw \
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin voicegw \
-    && mkdir -p /data && chown voicegw /data
+    && mkdir -m 750 -p /data && chown voicegw /data
 COPY --from=build /opt/voicegw /opt/voicegw
 COPY config /etc/voicegw
 ENV PATH=/opt/voicegw/bin:$PATH \

@@ -62,9 +62,13 @@ class RestConfig:
     """Requests to the carrier."""
 
     timeout_s: float = 8.0
-    """Seconds that one attempt may take."""
+    """Seconds that one attempt may take, 60 at most: somebody waits on the line."""
     tries: int = 3
     """Attempts at a request that got no answer."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout_s <= 60:  # of an HTTP client 0 is no limit at all
+            raise ValueError(f"timeout_s must be above 0 and 60 at most, not {self.timeout_s:g}")
 
 
 @dataclass(frozen=True, slots=True)

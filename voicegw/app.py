@@ -7,7 +7,6 @@ What cannot start ends the start with one sentence. Leaving the block stops ever
 
 import errno
 import logging
-import os
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -38,6 +37,7 @@ from voicegw.calls import CallManager, CallParts, NewDialog
 from voicegw.carriers import CarrierParts, Carriers
 from voicegw.config import Config
 from voicegw.config.model import SipStack
+from voicegw.datafolder import data_folder
 from voicegw.dialapi import DialApi
 from voicegw.dialler import LiveDialler
 from voicegw.dialplan import DialPlan
@@ -135,7 +135,7 @@ class App:
 
     async def _start(self) -> None:
         config = self._config
-        data = _data_folder(config.data_dir)
+        data = data_folder(config.data_dir)
         health = Health(lambda: len(self.calls.live), lambda: self.calls.draining)
         keeper = await self._keeper(data)
         voice = MeasuredVoice(await self._voice(health, data), self.metrics)
@@ -346,18 +346,6 @@ def _endpoint(config: Config, media: RtpMedia) -> SipEndpoint:
         return UserAgent(config.sip, media)
     except (ValueError, SipError, MediaError) as error:
         raise StartError(f"sip: {error}") from error
-
-
-def _data_folder(path: Path) -> Path:
-    """The folder, made if need be. Raises StartError if nothing can be written there."""
-    hint = "choose another by data_dir (VOICEGW_DATA_DIR)"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartError(f"data folder {path} cannot be made: {error.strerror}; {hint}") from error
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise StartError(f"data folder {path} is not writable; {hint}")
-    return path.absolute()
 
 
 def _rtp_media(config: Config, metronome: Metronome) -> RtpMedia:

@@ -87,6 +87,18 @@ http:
             "turn:\n  interrupt: sometimes\n",
             ["voicegw.yaml:2: turn.interrupt: must be 'never', 'speech', 'words' or 'both', not 'sometimes'"],
         ),
+        (
+            "outbound: {callback: {timeout_s: 0}}\n",
+            ["voicegw.yaml:1: outbound.callback.timeout_s: must be greater than 0, not 0"],
+        ),
+        (
+            "outbound: {callback: {timeout_s: .inf}}\n",
+            ["voicegw.yaml:1: outbound.callback.timeout_s: must be less than or equal to 60, not inf"],
+        ),
+        (
+            "carriers: {telnyx: {api_key: k, rest: {timeout_s: 0}}}\n",
+            ["voicegw.yaml:1: carriers.telnyx.rest: timeout_s must be above 0 and 60 at most, not 0"],
+        ),
         ("sip: 5060\n", ["voicegw.yaml:1: sip: must be a dictionary or an instance of SipConfig, not 5060"]),
         (
             "routing:\n  numbers:\n    '100': 5\n",

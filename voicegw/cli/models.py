@@ -86,7 +86,7 @@ def pull(
     from voicegw.models.pull import HUB
     from voicegw.models.pull import pull as download
 
-    store = _store(folder)
+    store = _store(folder, fill=True)
     source = (hub or os.environ.get("HF_ENDPOINT", "") or HUB).rstrip("/")
     for entry in [find(name) for name in names]:
         with _bars() as progress:
@@ -99,7 +99,7 @@ def bring(
     folder: Path | None = FOLDER,
 ) -> None:
     """Take models over from a folder, such as a stick. Their sums are checked."""
-    store = _store(folder)
+    store = _store(folder, fill=True)
     with _bar(f"from {source}", None) as advance:
         entries = store.bring(source, advance)
     for entry in entries:
@@ -116,11 +116,18 @@ def _checked(store: "ModelStore", found: "Status") -> "Status":
         return store.status(found.entry, advance)
 
 
-def _store(folder: Path | None) -> "ModelStore":
+def _store(folder: Path | None, *, fill: bool = False) -> "ModelStore":
+    """`fill`: something will be put into it."""
     from voicegw.config import load_config
+    from voicegw.datafolder import data_folder
     from voicegw.models.store import ModelStore
 
-    return ModelStore(folder if folder is not None else load_config(None).models_folder)
+    if folder is not None:
+        return ModelStore(folder)
+    config = load_config(None)
+    if fill and config.models_dir is None:
+        data_folder(config.data_dir)  # whoever makes it first makes it for calls, too
+    return ModelStore(config.models_folder)
 
 
 @contextmanager

@@ -63,8 +63,8 @@ class CallbackConfig:
 
     secret: str = ""
     """Key of the signature (HMAC-SHA256, header X-Voicegw-Signature). Empty: they are not signed."""
-    timeout_s: float = 5.0
-    """How long the receiver may take for one."""
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    """How long the receiver may take for one, 60 at most: it holds up those behind it."""
     tries: Annotated[int, Field(ge=1, le=20)] = 4
     """Attempts at one callback, with 1, 2, 4, ... seconds between them; then it is lost, and counted."""
     max_waiting: Annotated[int, Field(ge=1)] = 1000

@@ -22,6 +22,7 @@ PROBES = 20  # RTP ports that are tried
 def machine(config: Config) -> Iterator[Finding]:
     """Everything that needs no connection."""
     yield _disk(config.data_dir)
+    yield _mode(config.data_dir)
     yield _files(config.limits.max_calls)
     yield _clock()
     yield _rtp_ports(config)
@@ -39,6 +40,16 @@ def _disk(folder: Path) -> Finding:
     if free < DISK_GB:
         return warning(what, "make room, or shorten how long recordings are kept")
     return good(what)
+
+
+def _mode(folder: Path) -> Finding:
+    """Files in it are made for the owner and his group, but old ones, models and copies may not be."""
+    if folder.exists() and folder.stat().st_mode & 0o007:
+        return warning(
+            f"data folder {folder}: everybody on this machine may look into it",
+            f"chmod o-rwx {folder}: what callers said is in it",
+        )
+    return good(f"data folder {folder}: closed to others")
 
 
 def _files(calls: int) -> Finding:
