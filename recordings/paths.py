@@ -1,7 +1,8 @@
 """Where a call is kept: ``<root>/YYYY/MM/DD/<call id>.wav`` and ``.jsonl``, by the UTC day it began.
 
 ``<root>/open/`` holds one small file for each of these that is being written; what is still there when
-the server starts was left by a crash (recordings/recover.py).
+the server starts was left by a crash (recordings/recover.py). Those whose file is none of ours end in
+``<root>/unreadable/``.
 """
 
 import fcntl
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 OPEN = "open"  # folder of the marks of files being written
+UNREADABLE = "unreadable"  # folder of marks that nobody looks at any more
 LONGEST = 100  # characters of a name; file systems take 255 bytes
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 

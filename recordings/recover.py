@@ -4,6 +4,9 @@ A recording gets a header that agrees with its length, a timeline loses its cut 
 that says that the call crashed. Which files these are, the marks in ``open/`` say; a file that a living
 process still has locked is left alone. The marks go when the database knows too (`Recovery.forget`): a
 crash in between, and all of it is done once more, to the same end.
+
+What is no file of ours (somebody put another in its place, or the disk lost its beginning) will be none at
+the next start either: it is left as it is, the log says so, and its mark goes to ``unreadable/``.
 """
 
 import fcntl
@@ -15,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from recordings.calllog import encode, read_timeline
-from recordings.paths import OPEN
+from recordings.paths import FOLDER_MODE, OPEN, UNREADABLE
 from recordings.wav import HEADER_SIZE, WavInfo, repair
 
 log = logging.getLogger(__name__)
@@ -33,10 +36,19 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """One that is no file of ours."""
+
+    mark: Path
+    path: Path | None  # None: the mark is none of ours either
+
+
+@dataclass(frozen=True, slots=True)
 class Recovery:
     """What was found open."""
 
     closed: tuple[Recovered, ...] = ()
+    left_alone: tuple[LeftAlone, ...] = ()
     living: frozenset[str] = frozenset()  # ids of calls that another process is writing
 
     def forget(self) -> None:
@@ -47,12 +59,19 @@ class Recovery:
                     file.mark.unlink(missing_ok=True)
             except OSError as error:  # a disk that may only be read: once more at the next start
                 log.warning("cannot forget a file", extra={"mark": str(file.mark), "error": str(error)})
+        for alone in self.left_alone:
+            aside = alone.mark.parent.parent / UNREADABLE / alone.mark.name
+            try:
+                aside.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
+                alone.mark.replace(aside)
+            except OSError as error:
+                log.warning("cannot forget a file", extra={"mark": str(alone.mark), "error": str(error)})
 
 
 def recover(root: Path) -> Recovery:
-    """Close what is marked as open below `root`. Never raises for a single file: what cannot be closed
-    is logged, and tried again at the next start."""
-    found, living = [], set()
+    """Close what is marked as open below `root`. Never raises for a single file: what cannot be closed now
+    is logged, and tried again at the next start; what never can be is logged, and then left alone."""
+    found, living, alone = [], set(), []
     marks = root / OPEN
     for mark in sorted(marks.iterdir()) if marks.is_dir() else ():
         try:
@@ -60,26 +79,44 @@ def recover(root: Path) -> Recovery:
         except _InUse as error:
             living.add(str(error))
             continue
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
             log.error("cannot close a file after a crash", extra={"mark": str(mark), "error": str(error)})
+            continue
+        except _Foreign as error:
+            alone.append(LeftAlone(mark, error.path))
+            log.error(
+                "not a file of ours where a call was kept: it is left as it is, and not looked at again",
+                extra={"mark": str(mark), "path": str(error.path or ""), "error": str(error)},
+            )
             continue
         if recovered is not None:
             found.append(recovered)
             log.warning("closed a file after a crash", extra={"path": str(recovered.path)})
-    return Recovery(tuple(found), frozenset(living))
+    return Recovery(tuple(found), tuple(alone), frozenset(living))
 
 
 class _InUse(Exception):
     """A living process writes the file of this call."""
 
 
+class _Foreign(Exception):
+    """What is marked as open was not made here."""
+
+    def __init__(self, error: Exception, path: Path | None = None) -> None:
+        super().__init__(str(error))
+        self.path = path
+
+
 def _recover(root: Path, mark: Path) -> Recovered | None:
-    text = mark.read_text()
-    if not text:  # the crash came between its making and its writing
+    data = mark.read_bytes()
+    if not data:  # the crash came between its making and its writing
         mark.unlink()
         return None
-    record = json.loads(text)
-    call_id, path = str(record["call_id"]), root / str(record["path"])
+    try:
+        record = json.loads(data)
+        call_id, path = str(record["call_id"]), root / str(record["path"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _Foreign(error) from error
     if not path.exists():
         mark.unlink()
         return None
@@ -89,6 +126,8 @@ def _recover(root: Path, mark: Path) -> Recovered | None:
         recovered = _close_wav(call_id, path) if path.suffix == ".wav" else _close_timeline(call_id, path)
     except BlockingIOError:
         raise _InUse(call_id) from None
+    except ValueError as error:
+        raise _Foreign(error, path) from error
     finally:
         os.close(fd)
     return replace(recovered, mark=mark)

@@ -102,7 +102,7 @@ def _ops(call: _Open, data_dir: Path, recovery: Recovery) -> list[Op]:
     if events:
         ops.append(Spoken(call.id, 0, turns(events)))
     if call.recording_path is not None:
-        ops.append(_recorded(call.id, call.recording_path, data_dir, {file.path for file in closed}))
+        ops.append(_recorded(call.id, call.recording_path, data_dir, recovery))
     return ops
 
 
@@ -123,9 +123,13 @@ def _events(data_dir: Path, path: str | None) -> list[Event]:
         return []
 
 
-def _recorded(call_id: str, path: str, data_dir: Path, closed: set[Path]) -> Recorded:
+def _recorded(call_id: str, path: str, data_dir: Path, recovery: Recovery) -> Recorded:
     file = data_dir / path
     if not file.exists():
         return Recorded(call_id, RecordingState.FAILED.value)
-    state = RecordingState.PARTIAL if file in closed else RecordingState.COMPLETE
+    state = RecordingState.COMPLETE
+    if any(file == alone.path for alone in recovery.left_alone):
+        state = RecordingState.FAILED
+    elif any(file == closed.path for closed in recovery.closed):
+        state = RecordingState.PARTIAL
     return Recorded(call_id, state.value, path=path)

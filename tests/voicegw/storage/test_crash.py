@@ -2,20 +2,25 @@
 
 import asyncio
 import json
+import logging
 import struct
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
 
+from media.leg import CallInfo
 from recordings.calllog import read_timeline
-from recordings.paths import OPEN
+from recordings.paths import OPEN, UNREADABLE
 from recordings.wav import HEADER_SIZE, WavInfo, header
 from voicegw.keeper import KeeperConfig, open_keeper
 from voicegw.storage.engine import Config as StorageConfig
 from voicegw.storage.engine import database_url
+from voicegw.storage.ops import Answered, Started
 from voicegw.storage.reader import CallReader
+from voicegw.storage.store import open_store
 
 DAY = Path("calls/2026/01/02")
 RINGING = {"state": "ringing", "from": "alice", "to": "bot", "direction": "inbound", "flow": "clinic"}
@@ -81,7 +86,9 @@ def test_a_call_that_the_database_never_heard_of_is_entered_whole(tmp_path: Path
     assert nothing_open(tmp_path)
 
 
-def test_many_calls_and_damaged_files_stand_in_nobodys_way(tmp_path: Path) -> None:
+def test_many_calls_and_damaged_files_stand_in_nobodys_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for n in range(20):
         left_open(tmp_path, f"good{n:02}", TALK.encode(), recording(1000, 0))
     left_open(tmp_path, "torn-header", TALK.encode(), b"RIFF")
@@ -93,9 +100,42 @@ def test_many_calls_and_damaged_files_stand_in_nobodys_way(tmp_path: Path) -> No
     assert {call.state for call in calls.values()} == {"ended"}
     assert {id for id in calls if id.startswith("good")} == {f"good{n:02}" for n in range(20)}
     assert calls["torn-header"].recording_path is None
-    left = {path.name for path in (tmp_path / "calls" / OPEN).iterdir()}
-    assert left == {"no-wav-at-all.wav"}  # said in the log, and tried again at the next start
+    (said,) = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert "left as it is" in said.getMessage() and said.path.endswith("no-wav-at-all.wav")  # type: ignore[attr-defined]
+    assert nothing_open(tmp_path)
+    assert [p.name for p in (tmp_path / "calls" / UNREADABLE).iterdir()] == ["no-wav-at-all.wav"]
+    caplog.clear()
     assert started(tmp_path).keys() == calls.keys()
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING], "once is enough"
+    assert (tmp_path / DAY / "no-wav-at-all.wav").read_bytes() == b"\0" * 100
+
+
+def test_a_recording_that_is_none_of_ours_is_a_failed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / DAY / "c1.wav"
+
+    async def crashed() -> None:
+        async with open_store(StorageConfig(), tmp_path) as store:
+            at = datetime(2026, 1, 2, 10, tzinfo=UTC)
+            info = CallInfo("c1", "alice", "bot", "sip")
+            store.post(Started(info, "clinic", at, "", None))
+            store.post(Answered("c1", at, str(path.relative_to(tmp_path))))
+
+    asyncio.run(crashed())
+    left_open(tmp_path, "c1", wav=b"\0" * 100)
+
+    async def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("voicegw.keeper.close_crashed", killed)
+        with pytest.raises(KeyboardInterrupt):
+            started(tmp_path)
+    assert not nothing_open(tmp_path), "the database does not know yet"
+    (call,) = started(tmp_path).values()
+    assert (call.cause, call.recording_state) == ("crashed", "failed") and path.exists()
+    assert nothing_open(tmp_path)
 
 
 def test_a_crash_of_the_recovery_is_recovered_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
