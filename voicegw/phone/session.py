@@ -266,7 +266,10 @@ class PhoneSession:
     async def _linger(self, script: Script) -> None:
         """Hear the last answer out. Where the bot is to hang up, it is given the time."""
         since = self.record.lines[-1].end_ms if self.record.lines else 0
-        await self._until(lambda: self._spoken_since(since), script.patience_ms)
+        answered = await self._until(lambda: self._spoken_since(since), script.patience_ms)
+        timed = script.expect.latency_ms is not None or script.expect.median_latency_ms is not None
+        if timed and not answered:
+            self._problem(f"the bot said nothing within {script.patience_ms} ms after our last line")
         silence = max(script.linger_ms, script.patience_ms if script.expect.hangup == "bot" else 0)
         await self._until(lambda: self._silent_for() >= silence)
 

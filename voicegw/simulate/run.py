@@ -152,6 +152,8 @@ async def _call(floor: _Floor, case: Case, at: int) -> Result:
             done = await dial(endpoint, call, script, sounds, Terms(options.limit_s, case.seed), listener)
     except CallFailed as error:
         result = replace(result, status=error.status, failures=_refused(script, error))
+        if script.served.anything:
+            result = await _ask(floor, script, result, "")
     except (VoicegwError, SipError) as error:  # a header that may not be set ends this call, not the others
         result = replace(result, failures=(str(error),))
     else:

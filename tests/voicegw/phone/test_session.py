@@ -188,6 +188,17 @@ def test_a_silent_bot_is_a_problem_and_is_spoken_to_nevertheless() -> None:
     assert record.lines[0].start_ms == pytest.approx(3000, abs=40)
 
 
+def test_where_the_answer_is_timed_one_that_never_comes_is_a_problem() -> None:
+    lines = (Say("hello?"), Say("anybody there?"))
+    bot = [GREETING, "Yes."]
+    timed = Script(lines, Expect(latency_ms=900), patience_ms=3000)
+    assert Call(BotLeg(bot), timed).live().problems == [
+        "the bot said nothing within 3000 ms after our last line"
+    ]
+    assert Call(BotLeg([*bot, "Here I am."]), timed).live().problems == []
+    assert Call(BotLeg(bot), Script(lines, patience_ms=3000)).live().problems == []
+
+
 def test_steps_that_wait() -> None:
     script = Script((WaitBot(), Pause(200), Say("yes", Now()), WaitSilence(2500), HangUp()))
     record = Call(BotLeg([LONG, "Fine."]), script).live()

@@ -101,6 +101,18 @@ def test_a_refusal_can_be_what_is_expected(tmp_path: Path) -> None:
     assert "FAILED answered" in out and "the call failed: 486" in out
 
 
+def test_of_a_refused_call_too_the_server_is_asked(tmp_path: Path) -> None:
+    text = "caller: [hangup]\nexpect: {status: 486, cause: busy}\n"
+    refused = written(tmp_path, "refused.yaml", text)
+
+    def act(bot: Answering) -> Awaitable[tuple[int, str, str]]:
+        bot.status = 486
+        return command(refused, "--target", bot.uri, "--api", "http://127.0.0.1:1")
+
+    (code, out, _), _ = with_bot(act)
+    assert code == 1 and "the server's HTTP interface cannot be asked" in out
+
+
 def test_a_call_that_cannot_be_placed_does_not_end_the_others(tmp_path: Path) -> None:
     wrong = written(tmp_path, "wrong.yaml", "caller: [hangup]\nheaders: {Via: mine}\n")
     good = written(tmp_path, "good.yaml", "caller: [hangup]\n")
