@@ -137,7 +137,8 @@ class SipConfig:
     max_message_bytes: int = 65_535
     """Longest message taken on TCP and TLS; on UDP a datagram cannot be longer."""
     max_connections: int = 256
-    """TCP and TLS connections at once, those in their handshake included; more are closed."""
+    """TCP and TLS connections at once, those in their TLS handshake included, of which the oldest gives way
+    to a newer connection; more are closed."""
     max_transactions: int = 20_000
     """Transactions at once; requests beyond get 503. One takes about 3 KB for 32 seconds."""
     ring_limit_s: float = 180.0

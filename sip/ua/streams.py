@@ -3,7 +3,8 @@
     bytes -> StreamFramer -> Door.received
     send -> the flow's own connection, one to that peer, or a new one
 
-A TLS handshake begins only once the source has been judged, and takes a connection's place from then on.
+A TLS handshake begins only once the source has been judged, and takes a connection's place from then on. It
+gives way to a newer connection where there is no other place: who connects and says nothing shuts nobody out.
 """
 
 import asyncio
@@ -61,7 +62,7 @@ class Streams:
         self._config, self.counters, self._tls = config, counters, tls
         self._numbers = count(1)
         self._connections: dict[int, Connection] = {}
-        self._shaking: set[Connection] = set()  # peers that have connected by TLS, and not proven it yet
+        self._shaking: dict[Connection, asyncio.Task[None]] = {}  # handshakes of peers, the oldest first
         self._opening: dict[Way, list[bytes]] = {}
         self.door: Door
         self._start: Start
@@ -83,12 +84,13 @@ class Streams:
                 log.warning("sip connection not accepted", extra={"error": str(e)})
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
-            if self.door.refuses(address[0]) or self.full:
+            if self.door.refuses(address[0]) or not self.room():
                 sock.close()
             else:
                 connection = Connection(self, "TLS")
-                self._shaking.add(connection)
-                self._start(self._shake_hands(connection, sock, address[0]), f"sip tls {address[0]}")
+                shaking = self._shake_hands(connection, sock, address[0])
+                self._shaking[connection] = self._start(shaking, f"sip tls {address[0]}")
+                await asyncio.sleep(0)  # it has the socket from now on: a task that never began closes none
 
     def send(self, data: bytes, flow: Flow) -> None:
         """On the flow's connection, or another one to that peer, or a new one. Never raises."""
@@ -158,19 +160,23 @@ class Streams:
             self.counters.tls_failed += 1
             log.info("sip tls handshake failed", extra={"peer": host, "error": str(e) or type(e).__name__})
         finally:
-            self._shaking.discard(connection)
+            self._shaking.pop(connection, None)
 
-    @property
-    def full(self) -> bool:
-        """Whether there are as many connections as may be, those in their handshake included."""
-        if len(self._connections) + len(self._shaking) < self._config.max_connections:
+    def room(self) -> bool:
+        """Whether there may be one more connection; the oldest handshake gives way to it."""
+        limit = self._config.max_connections
+        if len(self._connections) + len(self._shaking) < limit:
+            return True
+        log.warning("too many sip connections", extra={"limit": limit, "handshakes": len(self._shaking)})
+        if not self._shaking:
             return False
-        log.warning("too many sip connections", extra={"limit": self._config.max_connections})
+        self._shaking.pop(next(iter(self._shaking))).cancel()
+        self.counters.tls_failed += 1
         return True
 
     def shaken(self, connection: "Connection") -> None:
         """Its handshake is over: the place that it had is free, for itself first of all."""
-        self._shaking.discard(connection)
+        self._shaking.pop(connection, None)
 
     def joined(self, connection: "Connection") -> int:
         """Number of a new connection."""
@@ -222,7 +228,7 @@ class Connection(asyncio.Protocol):
         # by TLS was judged before the handshake.
         self._streams.shaken(self)
         stranger = not self._outgoing and self._kind == "TCP" and self._streams.door.refuses(host)
-        if stranger or self._streams.full:
+        if stranger or not self._streams.room():
             self._transport.abort()
             return
         number = self._streams.joined(self)

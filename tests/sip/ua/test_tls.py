@@ -240,24 +240,43 @@ def test_a_handshake_under_way_takes_a_connections_place_and_ends_in_time(
     async def test() -> None:
         agent = agent_with(files.issue("server"), max_connections=2)
         await agent.start(Callee())
-        idle = [await asyncio.open_connection("127.0.0.1", tls_port(agent)) for _ in range(2)]
-        for port in (tls_port(agent), port_of(agent)):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            async with asyncio.timeout(0.3):
+        silent = [await asyncio.open_connection("127.0.0.1", tls_port(agent)) for _ in range(2)]
+        plain = [await asyncio.open_connection("127.0.0.1", port_of(agent)) for _ in range(2)]
+        async with asyncio.timeout(0.3):
+            for reader, _ in silent:  # the one after the other gave way
                 await closed(reader)
+        assert agent.counters.tls_failed == 2
+        late, late_writer = await asyncio.open_connection("127.0.0.1", tls_port(agent))
+        async with asyncio.timeout(0.3):
+            await closed(late)
+        for _, writer in plain:
             writer.close()
-        assert agent.counters.tls_failed == 0
-        for reader, writer in idle:  # nothing was said
-            await closed(reader)
+        await until(lambda: len(network(agent).streams) == 0)
+        reader, alone = await asyncio.open_connection("127.0.0.1", tls_port(agent))
+        await closed(reader)  # nothing was said
+        assert agent.counters.tls_failed == 3
+        for _, writer in (*silent, (late, late_writer), (reader, alone)):
             writer.close()
-        await until(lambda: agent.counters.tls_failed == 2)
-        good = []
+        await agent.close()
+
+    run(test)
+
+
+def test_peers_that_connect_and_say_nothing_shut_nobody_out(run: Run, files: Files) -> None:
+    async def test() -> None:
+        agent = agent_with(files.issue("server"), max_connections=2)
+        await agent.start(Callee())
+        good, silent = [], []
         for n in range(2):  # the last place can be taken too
+            silent += [await asyncio.open_connection("127.0.0.1", tls_port(agent)) for _ in range(3)]
             reader, writer = await asyncio.open_connection("127.0.0.1", tls_port(agent), ssl=client(files.ca))
             writer.write(options("TLS", n))
             assert (await message(reader)).status == 200
             good.append(writer)
-        for writer in good:
+        reader, refused = await asyncio.open_connection("127.0.0.1", tls_port(agent))
+        await closed(reader)
+        assert len(network(agent).streams) == 2 and agent.counters.tls_failed == 6
+        for writer in (*good, *(w for _, w in silent), refused):
             writer.close()
         await until(lambda: len(network(agent).streams) == 0)
         await agent.close()
