@@ -160,11 +160,9 @@ class SphinxStream:
             self._pool.finish(utterance)
 
     def cancel(self) -> None:
-        utterance, self._open = self._open, None
-        if utterance is not None:
-            self._pool.cancel(utterance)
-            self._owed.remove(utterance)
-            self._recent[:] = utterance.tail(self._pre_roll)  # speech may really begin in it
+        if self._open is not None:
+            self._recent[:] = self._open.tail(self._pre_roll)  # speech may really begin in it
+        self._forget()
 
     def expect(self, hints: Hints) -> None:
         if hints.open or hints in self._states:
@@ -188,13 +186,19 @@ class SphinxStream:
         if self._closed:
             return
         self._closed = True
-        for utterance in self._owed:
-            self._pool.cancel(utterance)
-        self._owed.clear()
-        self._open = None
+        self._forget()
         self._expect(self._key, OPEN)
         self._pool.domains.use(self._key, -1)
         self._news.set()
+
+    def _forget(self) -> None:
+        """Nothing is owed any more, nor is what was not read yet."""
+        for utterance in self._owed:
+            self._pool.cancel(utterance)
+        self._owed.clear()
+        self._held.clear()
+        self._outbox.clear()
+        self._open = None
 
     # Listener
 

@@ -177,12 +177,15 @@ def test_the_beginning_from_before_begin_is_heard(create: Create) -> None:
 
 
 @engines
-def test_a_cancelled_utterance_gives_no_final_and_spoils_no_other(create: Create) -> None:
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_cancelled_utterance_gives_no_final_and_spoils_no_other(create: Create, finished: bool) -> None:
     async def script(engine: SpeechToText) -> None:
         async with ears(engine) as (stream, heard):
             stream.expect(ORDER)
             stream.begin()
             speak(stream, BOOK)
+            if finished:  # its final is owed
+                stream.finish()
             stream.cancel()
             stream.finish()
             assert await finals(heard, 0) == []
