@@ -60,8 +60,9 @@ class Breaker:
 
     def allows(self, now: float) -> bool:
         """Whether it may be asked. True while half-open means: you are the probe, so tell how it went."""
-        if self.health is Health.OPEN and now >= self._until:
+        if self.health is not Health.CLOSED and now >= self._until:
             self.health = Health.HALF_OPEN
+            self._until = now + self._config.longest_s  # a probe that does not tell shuts nobody out for ever
             return True
         return self.health is Health.CLOSED
 
@@ -83,7 +84,7 @@ class Breaker:
     def abandoned(self) -> None:
         """It was asked, but nobody waited for the outcome: a probe that says nothing. Another may try."""
         if self.health is Health.HALF_OPEN:
-            self.health = Health.OPEN
+            self.health, self._until = Health.OPEN, 0.0
 
     def _open(self, now: float) -> None:
         self.health = Health.OPEN

@@ -52,6 +52,13 @@ def test_a_probe_that_nobody_waited_for_leaves_room_for_the_next() -> None:
     assert well.health is Health.CLOSED
 
 
+def test_a_probe_that_never_tells_does_not_shut_the_engine_out() -> None:
+    breaker = broken()
+    assert breaker.allows(5)  # by a call in which nobody speaks
+    assert not breaker.allows(19)
+    assert breaker.allows(20) and not breaker.allows(20)
+
+
 @pytest.mark.parametrize("wrong", [{"failures": 0}, {"cool_down_s": 0}, {"cool_down_s": 61}])
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
