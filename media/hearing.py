@@ -1,6 +1,6 @@
 """The caller's audio on its way to whoever listens.
 
-    frame -> echo guard -> noise suppression -> detector ---> events
+    frame -> noise suppression -> echo guard -> detector ---> events
                                           '--> estimate of the end of the turn ---> scores
                                           '--> recogniser ---> transcripts
 
@@ -42,18 +42,17 @@ class Hearing:
         self._vad, self._ears, self._denoiser = engines.vad, engines.ears, engines.denoiser
         self._report, self._post, self._call_id = report, post, leg.info.call_id
         self._guard = EchoGuard(config.echo, leg.format.rate) if config.echo.enabled else None
-        self._echo_told = False
+        self._echo = self._echo_told = False
         self._eot = Off() if engines.eot is None else engines.eot.stream(leg.format, self._scored)
 
     def received(self, frame: AudioFrame, now: float) -> None:
         """The caller's next frame, at `now` in seconds of the loop's clock."""
-        if self._guard is not None and self._guard.received(frame, now):
-            frame = AudioFrame(bytes(len(frame.pcm)), frame.rate, frame.pts)
-            if not self._echo_told:
-                self._echo_told = True
-                self._report.echo(self._guard.delay_ms or 0.0, self._guard.gain_db)
-        if self._denoiser is not None:
+        echo = self._guard is not None and self._guard.received(frame, now)
+        if self._denoiser is not None:  # under an echo is the line's noise, too: silence would unteach it
             frame = self._denoiser.process(frame)
+            echo, self._echo = echo or self._echo, echo  # it may be a frame late
+        if echo:
+            frame = self._muted(frame)
         self._eot.push(frame)
         if event := self._vad.process(frame):
             self._post(event)
@@ -62,6 +61,12 @@ class Hearing:
             else:
                 self._eot.resumed()
         self._ears.push(frame)
+
+    def _muted(self, frame: AudioFrame) -> AudioFrame:
+        if self._guard is not None and not self._echo_told:
+            self._echo_told = True
+            self._report.echo(self._guard.delay_ms or 0.0, self._guard.gain_db)
+        return AudioFrame(bytes(len(frame.pcm)), frame.rate, frame.pts)
 
     def played(self, pcm: bytes, at: float) -> None:
         """What has reached the caller's ear, and when its first sample did: it may come back."""

@@ -1,0 +1,51 @@
+"""What a call's engines are given of the caller's line."""
+
+from typing import Any
+
+import numpy as np
+
+from media.callconfig import Engines, SessionConfig
+from media.denoise import spectral
+from media.frames import AudioFrame
+from media.hearing import Hearing
+from media.report import CallReport
+from tests.clock import run
+from tests.fakes import FakeEars, FakeLeg, FakeObserver, FakeVad, FakeVoice
+
+
+class Guard:
+    """Takes what it is told for echo."""
+
+    delay_ms, gain_db = 100.0, -20.0
+    echo = False
+
+    def received(self, frame: AudioFrame, now: float) -> bool:
+        return self.echo
+
+
+class Ears(FakeEars):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[np.ndarray[Any, Any]] = []
+
+    def push(self, frame: AudioFrame) -> None:
+        self.heard.append(np.frombuffer(frame.pcm, "<i2").astype(float))
+
+
+def test_the_noise_of_the_line_is_not_unlearnt_while_the_bot_echoes() -> None:
+    async def main() -> list[float]:
+        ears, guard = Ears(), Guard()
+        engines = Engines(FakeVad(), ears, FakeVoice(), denoiser=spectral.create(spectral.Config()))
+        report = CallReport(FakeObserver())
+        hearing = Hearing(engines, SessionConfig(), FakeLeg(), report, lambda event: None)
+        hearing._guard = guard  # type: ignore[assignment]
+        noise = np.random.default_rng(1).standard_normal(160 * 500) * 300
+        for n in range(500):
+            guard.echo = 200 <= n < 400
+            pcm = noise[160 * n : 160 * n + 160].astype("<i2").tobytes()
+            hearing.received(AudioFrame(pcm, 8000, 160 * n), n / 50)
+        return [float(np.sqrt(np.mean(frame**2))) for frame in ears.heard]
+
+    loud = run(main())
+    assert np.mean(loud[405:425]) < np.mean(loud[150:200]) < 150
+    assert not any(loud[200:401]), "and nothing of the echo is heard"
