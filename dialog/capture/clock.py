@@ -117,7 +117,7 @@ class Clock:
 
 def _hour_minute(line: str) -> tuple[int, int] | None:
     """Read the clock without a.m. or p.m.; the hour is 0..23 if given in figures, else 1..12."""
-    line = line.removesuffix(" o'clock").removesuffix(" sharp").strip()
+    line = re.sub(r" o(?:h |'| )clock$", "", line.removesuffix(" sharp"))
     if line.startswith("half ") and not line.startswith("half past"):
         line = "half past " + line.removeprefix("half ")  # as the British say it
     past = _PAST.fullmatch(line)
@@ -133,7 +133,7 @@ def _hour_minute(line: str) -> tuple[int, int] | None:
         minute = parse_cardinal(rest[1:] if rest[:1] in (["oh"], ["o"]) else rest) if rest else 0
         if hour is None or minute is None or hour > 23 or minute > 59:
             continue
-        if rest and not rest[0].isdigit() and rest[0] != "oh" and minute < 10:
+        if rest and not rest[0].isdigit() and rest[0] not in {"oh", "o"} and minute < 10:
             continue  # "twenty five" is no time; "twenty oh five" is
         return hour, minute
     return None

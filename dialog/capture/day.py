@@ -4,7 +4,6 @@ Without a year the day is the next such day to come. "tuesday" is the coming one
 tuesday" is the one of next week, weeks beginning on monday. Since people differ in this, read it back.
 """
 
-import calendar
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ YEARS_AHEAD = 8  # 29 February may be that far away
 
 _ISO = re.compile(r"\b(\d{4})-(\d{1,2})-(\d{1,2})\b")
 _NTH = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b")
+_FROM = re.compile(r"\b(?:days?|weeks?) (?:from|after|before)\b")  # "a week from monday" is not monday
 _BREAKS = NEGATIONS | {"or", "and", "but"}  # "not tuesday", "monday or tuesday": no single day
 
 GRAMMAR = jsgf(
@@ -87,7 +87,8 @@ class Day:
 
 def spoken_day(day: date) -> str:
     """ "Tuesday, the third of May"."""
-    return f"{calendar.day_name[day.weekday()]}, the {ordinal(day.day)} of {calendar.month_name[day.month]}"
+    weekday, month = WEEKDAYS[day.weekday()].capitalize(), MONTHS[day.month - 1].capitalize()
+    return f"{weekday}, the {ordinal(day.day)} of {month}"
 
 
 def parse_day(text: str, today: date) -> date | None:
@@ -98,7 +99,10 @@ def parse_day(text: str, today: date) -> date | None:
     words = bare(_NTH.sub(lambda m: _ordinal_word(int(m[1])), normalise(text).replace("-", " "))).split()
     if _BREAKS.intersection(words):
         return None
-    return _relative(words, today) or _named(words, today)
+    relative = _relative(words, today)
+    if relative is not None or _FROM.search(" ".join(words)):
+        return relative
+    return _named(words, today)
 
 
 def _ordinal_word(n: int) -> str:
@@ -128,6 +132,9 @@ def _named(words: list[str], today: date) -> date | None:
     numbers = _month_days(words, bool(months))
     if len(weekdays) > 1 or len(months) > 1 or len(numbers) > 1:
         return None
+    years = [int(w) for w in words if w.isascii() and w.isdigit() and len(w) == 4]
+    if years:
+        return _date(years[0], months[0], numbers[0]) if months and numbers and len(years) == 1 else None
     if numbers:
         month = months[0] if months else None
         return _next_date(numbers[0], month, today, weekdays[0] if weekdays else None)

@@ -1,7 +1,9 @@
 """Days as people say, type and key them. The day of the call is Wednesday, 4 March 2026."""
 
+import calendar
 from datetime import date, datetime, timedelta
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,6 +49,12 @@ SAID = [
     ("could we do tuesday", "2026-03-10"),
     ("2026-05-03", "2026-05-03"),
     ("Tuesday, the third of May", "2026-05-03"),
+    ("May 3 2027", "2027-05-03"),
+    ("the third of may 2027", "2027-05-03"),
+    ("may 2027", None),
+    ("february 30 2027", None),
+    ("a week from monday", None),
+    ("two weeks after friday", None),
     ("not tuesday", None),
     ("tuesday or friday", None),
     ("monday and tuesday", None),
@@ -117,6 +125,12 @@ def test_whatever_the_grammar_hears_is_a_day_to_come(today: date) -> None:
         day = parse_day(text, today)
         assert (day is None) == impossible(text), text
         assert day is None or day >= today, text
+
+
+def test_a_day_is_spoken_in_english_whatever_the_locale_of_the_process(monkeypatch: Any) -> None:
+    monkeypatch.setattr(calendar, "day_name", ["Montag"] * 7)
+    monkeypatch.setattr(calendar, "month_name", ["Mai"] * 13)
+    assert spoken_day(date(2026, 5, 3)) == "Sunday, the third of May"
 
 
 @given(st.dates(date(2026, 1, 1), date(2090, 1, 1)), st.integers(0, 300))
