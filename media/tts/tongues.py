@@ -7,23 +7,28 @@ from datetime import date
 from num2words import num2words
 
 LARGEST = 10**15
+_LARGEST = {"am": 10**8}  # beyond, num2words never comes back
+_NO_WORDS = (NotImplementedError, ValueError, OverflowError, TypeError, LookupError)  # it has gaps
 
 
 def in_words(value: float, base: str) -> str | None:
-    try:
-        return str(num2words(value, lang=base))
-    except (NotImplementedError, ValueError, OverflowError, TypeError):
-        return None
+    return _words(value, base, "cardinal")
 
 
 def cardinal(value: int, base: str) -> str | None:
-    return in_words(value, base) if value <= LARGEST else None
+    return _words(value, base, "cardinal")
 
 
 def ordinal(value: int, base: str) -> str | None:
+    return _words(value, base, "ordinal")
+
+
+def _words(value: float, base: str, to: str) -> str | None:
+    if value > _LARGEST.get(base, LARGEST):
+        return None
     try:
-        return str(num2words(value, lang=base, to="ordinal")) if value <= LARGEST else None
-    except (NotImplementedError, ValueError, OverflowError, TypeError):
+        return str(num2words(value, lang=base, to=to))
+    except _NO_WORDS:
         return None
 
 

@@ -202,6 +202,16 @@ def test_written_text_becomes_spoken_text(language: str, text: str, said: str) -
     assert spoken.text == said and len(spoken.positions) == len(said)
 
 
+@pytest.mark.parametrize("text, what, language", [
+    ("140040410", "cardinal", "am"), ("2494740733", "ordinal", "am"), ("1000", "ordinal", "ko"),
+    ("870", "ordinal", "ca"), ("0", "ordinal", "pl"), ("0", "ordinal", "uk"),
+])  # fmt: skip
+def test_numbers_that_a_language_has_no_words_for_stay_as_they_are(
+    text: str, what: str, language: str
+) -> None:
+    assert say_as(text, what, language).text == text
+
+
 @pytest.mark.parametrize(
     "what, text, said",
     [
