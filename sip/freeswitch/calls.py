@@ -91,7 +91,16 @@ class FreeswitchCalls:
         leg.sip_call = call
         self.legs[channel.uuid] = leg
         self.start(self._live(leg), "freeswitch call")
+        self.start(self._in_hand(channel), "freeswitch guard")
         return leg
+
+    async def _in_hand(self, channel: Channel) -> None:
+        """FreeSWITCH need not go on without us."""
+        try:
+            await channel.sender.demand(f"api sched_del {commands.word(channel.uuid)}")
+        except EslError as error:
+            extra = {"channel": channel.uuid, "error": str(error)}
+            log.warning("FreeSWITCH may take the call back", extra=extra)
 
     async def _live(self, leg: FreeswitchLeg) -> None:
         try:

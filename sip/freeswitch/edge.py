@@ -14,7 +14,6 @@ from media.leg import CallLeg
 from media.tasks import Start, task_scope
 from media.tts.base import TextToSpeech
 from sip.endpoint import IncomingCall, OnCall, OnProgress, OutboundCall
-from sip.esl import commands
 from sip.esl.client import EslClient
 from sip.esl.counters import EslCounters
 from sip.esl.server import EslServer, EslSession
@@ -110,10 +109,6 @@ class FreeswitchEdge:
 
     async def _taken(self, session: EslSession) -> None:
         assert self._on_call is not None
-        # It goes on without us in a moment, unless this is taken back.
-        await session.link.demand(f"api sched_del {commands.word(session.channel.uuid)}")
-        if not session.channel.is_up:
-            return  # hung up, or a newer session has it
         placed = self.calls.placed.get(session.channel.uuid)
         if placed is not None and not placed.done():
             placed.set_result(session)

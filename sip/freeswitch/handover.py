@@ -24,6 +24,7 @@ from sip.esl import commands
 from sip.esl.channel import Channel
 from sip.esl.client import EslClient
 from sip.esl.errors import CommandRefused, EslError
+from sip.freeswitch import guard
 from sip.freeswitch.calls import FreeswitchCalls
 from sip.freeswitch.causes import cause_of
 from sip.freeswitch.config import FreeswitchConfig, TransferBy
@@ -41,6 +42,7 @@ SILENCE = "silence_stream://-1"
 BRIDGE_S = 3.0
 ALOUD_S = 10.0
 SUMMARY_S = 60.0  # music goes on so long after the ringing
+PARKED_S = 10.0  # beyond the summary, for who has answered and is not connected yet
 CONFERENCE = "conference:"
 QUEUE = "queue:"
 _FILE = re.compile(r"[A-Za-z0-9_./\-]+|[a-z_]+://[^\s'\"{}\[\]]+")
@@ -108,6 +110,8 @@ class Handover:
             "origination_caller_id_number": caller,
             "origination_caller_id_name": caller,
             "voicegw_agent_of": leg.channel.uuid,
+            # Until he is connected; should we die before, he is not left in silence.
+            "park_timeout": str(round(SUMMARY_S + PARKED_S)),
         }
         text = f"{commands.variables(values)}{dial_string(self._config, target)} &park"
         channel = Channel(agent, self._client, self._client.counters)
@@ -143,6 +147,7 @@ class Handover:
         if not agent.is_up:
             raise TransferError(f"the target has hung up: {agent.cause}")
         caller = leg.channel.uuid
+        await self._client.demand(f"api uuid_setvar {caller} {guard.VARIABLE}")
         await self._client.demand(f"api uuid_setvar {caller} hangup_after_bridge true")
         await self._client.demand(f"api uuid_setvar {agent.uuid} hangup_after_bridge true")
         try:
@@ -150,14 +155,16 @@ class Handover:
                 await self._client.demand(f"api uuid_bridge {caller} {agent.uuid}")
                 await self._bridged(leg, agent)
         except (EslError, TransferError, TimeoutError) as error:
-            await self._stays(leg.channel)
+            await self._stays(leg)
             raise TransferError(f"could not be connected: {error or 'no answer from FreeSWITCH'}") from error
 
-    async def _stays(self, caller: Channel) -> None:
+    async def _stays(self, leg: FreeswitchLeg) -> None:
         """He is with the bot again: the end of a bridge, late or ours, is not to end his call."""
+        caller = leg.channel
         try:
             if caller.is_up:
-                await self._client.demand(f"api uuid_setvar {caller.uuid} hangup_after_bridge false")
+                values = f"hangup_after_bridge=false;{guard.VARIABLE}={leg.guard}"
+                await self._client.demand(f"api uuid_setvar_multi {caller.uuid} {values}")
         except EslError as error:
             log.warning("caller may be lost with his bridge", extra={"error": str(error)})
 
@@ -257,6 +264,7 @@ class Handover:
 
     async def _conference(self, leg: FreeswitchLeg, name: str) -> None:
         plan = f"'conference:{commands.name(name)}' inline"
+        await self._client.demand(f"api uuid_setvar {leg.channel.uuid} {guard.VARIABLE}")
         with leg.handing_over():
             await self._client.demand(f"api uuid_transfer {leg.channel.uuid} {plan}")
         await self._leave(leg)

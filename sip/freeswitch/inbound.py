@@ -8,6 +8,7 @@ from sip.errors import LocalProtocolError
 from sip.esl.errors import ChannelGone, EslError
 from sip.esl.messages import Event
 from sip.esl.server import EslSession
+from sip.freeswitch import guard
 from sip.freeswitch.calls import CALL_VARIABLE, CALLER_VARIABLES, FreeswitchCalls
 from sip.freeswitch.causes import refusal_of
 from sip.freeswitch.leg import FreeswitchLeg
@@ -54,7 +55,8 @@ class SocketCall:
 
     async def _connected(self, *, early: bool) -> FreeswitchLeg:
         channel, link = self._channel, self._session.link
-        values = {CALL_VARIABLE: self.info.call_id, **CALLER_VARIABLES}
+        order = guard.go_on(self._session.data)
+        values = {CALL_VARIABLE: self.info.call_id, **CALLER_VARIABLES, guard.VARIABLE: order}
         try:
             if not channel.is_up:
                 raise ChannelGone(channel.cause)  # whoever has it now marks it as his
@@ -63,6 +65,7 @@ class SocketCall:
         except EslError:
             pass  # the call is over: the next command says why
         self.leg = await self._calls.connect(channel, self.info, early=early)
+        self.leg.guard = order
         return self.leg
 
     def reject(self, status: int, reason: str = "", retry_after_s: int | None = None) -> None:

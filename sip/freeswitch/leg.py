@@ -59,6 +59,7 @@ class FreeswitchLeg:
         self.info, self.channel, self._media = info, channel, media
         self.stats = SwitchStats(media.stats)
         self._handover: asyncio.Future[bool] | None = None  # whether it worked
+        self.guard = ""  # what FreeSWITCH does should our audio end while the call does not (guard.py)
         self.sip_call: IncomingCall | None = None  # the SIP call behind `media`
         self._transfer = transfer
         self._sink: LegSink | None = None

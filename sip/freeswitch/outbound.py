@@ -18,6 +18,7 @@ from sip.esl.channel import Channel
 from sip.esl.client import EslClient
 from sip.esl.errors import CommandRefused, EslError, NotConnected
 from sip.esl.server import EslSession
+from sip.freeswitch import guard
 from sip.freeswitch.calls import CALL_VARIABLE, CALLER_VARIABLES, FreeswitchCalls
 from sip.freeswitch.causes import failure_of
 from sip.freeswitch.config import FreeswitchConfig
@@ -28,7 +29,6 @@ from sip.freeswitch.leg import FreeswitchLeg
 log = logging.getLogger(__name__)
 
 ANSWER_S = 5.0  # from the answer to the channel's socket; 30 ms as a rule
-AGAIN_MS, TRIES = 3000, 8  # a restart takes 5 to 15 s; then whoever was called has hung up anyway
 MARGIN_S = 5.0  # FreeSWITCH's own ring timer comes first
 _ADDRESS = re.compile(r"(sips?):([A-Za-z0-9+*#._\-]{1,64})@([A-Za-z0-9.\-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?")
 _PROGRESS = {
@@ -77,6 +77,7 @@ class Placing:
             self._on_progress(CallProgress.ANSWERED)
             await self._mark(session)
             leg = await self._calls.connect(session.channel, self._info())
+            leg.guard = guard.hang_up(guard.AGAIN_S)
             await self._calls.record(session.channel, leg.info)
             done = True
             return leg
@@ -115,9 +116,7 @@ class Placing:
     async def _originate(self) -> None:
         call = self._call
         where = dial_string(self._config, call.target, call.trunk)
-        socket = f"socket:{self._calls.socket}"
-        # The socket again and again: the next server, or the same one restarted, picks the call up.
-        plan = "m:^:" + f"^sleep:{AGAIN_MS}^".join([socket] * TRIES)
+        plan = guard.plan(self._calls.socket)
         text = f"{commands.variables(self._variables())}{where} '{plan}' inline"
         await self._client.job("originate", text, timeout_s=call.ring_timeout_s + MARGIN_S)
 
@@ -131,7 +130,11 @@ class Placing:
             "origination_caller_id_number": caller,
             "origination_caller_id_name": commands.safe(call.display_name, 64) or caller,
             **CALLER_VARIABLES,
+            "continue_on_fail": "true",  # the plan goes on after a bridge that failed
             "voicegw_placed": "true",
+            # We may be dead, or hang, when the called party answers.
+            "execute_on_answer": guard.hang_up(guard.ASKED_S),
+            guard.VARIABLE: guard.hang_up(guard.AGAIN_S),
         }
         for name, value in call.headers.items():
             values[f"sip_h_{commands.name(name)}"] = commands.safe(value)

@@ -17,6 +17,7 @@ from sip.errors import SipError
 from sip.esl import commands
 from sip.esl.client import EslClient
 from sip.esl.errors import CommandRefused
+from sip.freeswitch import guard
 from sip.freeswitch.calls import CALL_VARIABLE, FreeswitchCalls
 from sip.freeswitch.config import FreeswitchConfig
 
@@ -101,9 +102,9 @@ class Reconciler:
         if await self._variable(uuid, "voicegw_agent_of"):
             await self._kill(uuid)  # a person who was called for a caller: nobody will be connected
             return
-        application = f"'socket:{self._calls.socket}' inline"
+        plan = guard.pick_up(self._calls.socket)
         try:
-            await self._client.demand(f"api uuid_transfer {commands.word(uuid)} {application}")
+            await self._client.demand(f"api uuid_transfer {commands.word(uuid)} '{plan}' inline")
         except CommandRefused:
             return  # it has ended
         self._calls.counters.picked_up += 1

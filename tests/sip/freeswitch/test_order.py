@@ -110,15 +110,6 @@ def test_what_is_late_revives_nothing() -> None:
     rig_test(test)
 
 
-def test_the_dialplan_is_told_first_that_it_need_not_go_on_without_us() -> None:
-    async def test(rig: Rig) -> None:
-        fake = await rig.call()
-        of_call = [line for line in rig.switch.received if line.startswith("api") and fake.uuid in line]
-        assert of_call[0] == f"api sched_del {fake.uuid}"
-
-    rig_test(test)
-
-
 def test_a_call_that_the_dialplan_has_taken_back_is_left_to_it() -> None:
     async def test(rig: Rig) -> None:
         fake = await rig.switch.call(rig.edge.server.port, current_application="playback")

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from media.leg import HangupCause
+from sip.freeswitch import guard
 from tests.sip.esl.switch import FakeChannel
 from tests.sip.freeswitch.rig import Rig, rig_test, until
 
@@ -23,8 +24,8 @@ def test_a_parked_call_is_brought_to_us_again() -> None:
         assert not transfers  # a channel may be on its way: only twice in a row counts
         await rig.edge.reconciler.look()
         transfers = [line for line in rig.switch.received if "uuid_transfer" in line]
-        socket = f"socket:127.0.0.1:{rig.edge.server.port} async full"
-        assert transfers == [f"api uuid_transfer orphan '{socket}' inline"]
+        plan = guard.pick_up(f"127.0.0.1:{rig.edge.server.port} async full")
+        assert transfers == [f"api uuid_transfer orphan '{plan}' inline"]
         assert rig.edge.calls.counters.picked_up == 1
 
     rig_test(test)
