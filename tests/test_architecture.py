@@ -29,6 +29,7 @@ ALLOWED = {
         "dialog.markuptree",
         "dialog.breaker",
         "dialog.refusal",  # what any hosted service says by HTTP when it will not
+        "dialog.secrets",
     },
     "sip": {"sip", "media", "dialog.types"},
     "recordings": {"recordings", "media.observe"},

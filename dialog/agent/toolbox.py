@@ -4,13 +4,14 @@ import asyncio
 import importlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 
 from dialog.agent.spec import HttpTool, PythonTool, Tool
+from dialog.secrets import scrub, secrets_of
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,9 @@ class Toolbox:
             log.warning("tool took too long", extra={"tool": name, "timeout_s": tool.timeout_s})
             return f"error: {name} took too long", False
         except Exception as error:  # a tool may do anything; the conversation goes on
-            log.warning("tool failed", extra={"tool": name, "error": f"{type(error).__name__}: {error}"})
-            return f"error: {name} failed: {error}"[:LONGEST], False
+            said = scrub(str(error), _secrets(tool))
+            log.warning("tool failed", extra={"tool": name, "error": f"{type(error).__name__}: {said}"})
+            return f"error: {name} failed: {said}"[:LONGEST], False
 
     async def _http(self, tool: HttpTool, given: dict[str, Any]) -> str:
         url, rest = tool.url, dict(given)
@@ -76,6 +78,10 @@ class Toolbox:
     async def _python(self, tool: PythonTool, given: dict[str, Any]) -> str:
         result = await function(tool.function)(**given)
         return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+
+
+def _secrets(tool: Tool) -> Collection[str]:
+    return secrets_of(tool.url, tool.headers) if isinstance(tool, HttpTool) else ()
 
 
 def function(dotted: str) -> Callable[..., Awaitable[Any]]:

@@ -15,6 +15,7 @@ import aiohttp
 from dialog.llm.base import Chunk, Finished, LlmError, LlmRequest, Usage
 from dialog.llm.sse import ServerEvent, SseDecoder
 from dialog.refusal import refusal
+from dialog.secrets import hide, secrets_of
 
 BACK_OFF_S = 0.25  # before the first repetition; a caller is waiting
 WAIT_S = 2.0  # a server that asks for more is down, as far as a caller is concerned
@@ -121,6 +122,7 @@ class HttpModel:
                         yield self._priced(chunk)
                 return
             except LlmError as error:
+                hide(error, secrets_of(post.url, post.headers))
                 wait = error.retry_after_s or BACK_OFF_S * 2**failures
                 if begun or not error.retryable or failures >= self._patience.retries or wait > WAIT_S:
                     raise

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
+from dialog.secrets import hide, secrets_of
 from dialog.turn import Transcript
 from dialog.types import Domain
 from media.errors import UNREADABLE, ProviderError
@@ -125,6 +126,7 @@ class RestEars:
             try:
                 found = await self._try(upload)
             except ProviderError as error:
+                hide(error, secrets_of(upload.url, upload.headers))
                 self._counters.failures += 1
                 wait_s = error.wait_s if isinstance(error, Refused) else 0.0
                 if not error.retryable or attempt == self._config.retries or wait_s > LONGEST_WAIT_S:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from dialog.secrets import hide, secrets_of
 from dialog.turn import Transcript
 from dialog.types import Domain, Hints
 from media.errors import UNREADABLE, ProviderError
@@ -203,6 +204,8 @@ class SocketStream:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 reason = str(error) or type(error).__name__
                 failed = ProviderError(f"{self._name}: {reason}", retryable=True)
+            request = self._core.request()
+            hide(failed, secrets_of(request.url, request.headers))
             self._engine.counters.failures += 1
             self._failures += 1
             if not failed.retryable or self._failures > self._config.retries:

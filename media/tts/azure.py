@@ -58,7 +58,7 @@ class AzureSpeech:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.service = Service("azure", config.rate, secret=config.api_key, tags=TAGS)
+        self.service = Service("azure", config.rate, tags=TAGS)
 
     def upload(self, wanted: Wanted) -> Upload:
         """POST /cognitiveservices/v1."""

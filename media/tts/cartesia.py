@@ -68,7 +68,7 @@ class Cartesia:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.service = Service("cartesia", config.rate, secret=config.api_key)
+        self.service = Service("cartesia", config.rate)
 
     def address(self) -> Address:
         """The key goes into a header: URLs are logged on the way."""

@@ -46,7 +46,7 @@ class DeepgramSpeech:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.service = Service("deepgram", config.rate, secret=config.api_key)
+        self.service = Service("deepgram", config.rate)
 
     def upload(self, wanted: Wanted) -> Upload:
         """All settings are in the URL."""

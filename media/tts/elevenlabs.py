@@ -81,7 +81,7 @@ class ElevenLabs:
         encoding, rate = FORMATS[config.format]
         self._config = config
         tags = frozenset({"break", "phoneme"}) if config.phonemes else frozenset[str]()
-        self.service = Service("elevenlabs", rate, encoding, config.api_key, tags)
+        self.service = Service("elevenlabs", rate, encoding, tags)
 
     def address(self) -> Address:
         """All settings but the voice's are in the URL."""

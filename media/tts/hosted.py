@@ -9,7 +9,7 @@ the next voice in order goes on from the next word.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import count
@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 
 import aiohttp
 
+from dialog.secrets import hide
 from dialog.sentences import speakable
 from media.codecs.g711 import PCMA, PCMU
 from media.errors import ProviderError
@@ -66,6 +67,10 @@ class Transport(Protocol):
     def speak(self, wanted: Wanted) -> AsyncGenerator[Speech, None]:
         """The audio as it comes, as the service encodes it; word marks as places in `wanted.text`."""
 
+    @property
+    def secrets(self) -> Collection[str]:
+        """What went out with requests to say who we are: its errors may repeat it."""
+
     async def close(self) -> None:
         """Close the connections. Idempotent."""
 
@@ -86,7 +91,6 @@ class Service:
     name: str  # for logs and errors
     rate: int  # Hz
     encoding: Encoding = "s16le"
-    secret: str = ""  # taken out of what the service says in its errors
     tags: frozenset[str] = frozenset()  # of SSML that it understands
     normalises: bool = True  # reads numbers, dates and the like well by itself
 
@@ -156,6 +160,7 @@ class HostedVoice:
                     raise ProviderError(f"{self._service.name}: answered without a sound", retryable=True)
                 return
             except ProviderError as error:
+                hide(error, self._transport.secrets)
                 self.counters.failures += 1
                 wait_s = error.wait_s if isinstance(error, Refused) else 0.0
                 spent = attempt >= self._config.retries or wait_s > PATIENCE_S
@@ -180,13 +185,9 @@ class HostedVoice:
                 except TimeoutError as error:
                     reason = f"{service.name}: no sound for {limit_s:g} s"
                     raise ProviderError(reason, retryable=True) from error
-                except Refused as error:
-                    raise self._scrubbed(error) from None
                 except (aiohttp.ClientError, OSError) as error:
-                    reason = f"{service.name}: {self._hide(str(error)) or type(error).__name__}"
-                    raise ProviderError(
-                        reason, retryable=True
-                    ) from None  # its text may hold a URL with a key
+                    reason = f"{service.name}: {error or type(error).__name__}"
+                    raise ProviderError(reason, retryable=True) from error
                 except (ValueError, LookupError, TypeError, AttributeError) as error:
                     raise ProviderError(
                         f"{service.name}: unreadable answer: {error}", retryable=True
@@ -199,13 +200,6 @@ class HostedVoice:
                     yield Speech(pcm, chunk.words)
                 if limit_s == config.pause_s:
                     until = clock() + limit_s
-
-    def _scrubbed(self, error: Refused) -> Refused:
-        return Refused(self._hide(str(error)), retryable=error.retryable, wait_s=error.wait_s)
-
-    def _hide(self, text: str) -> str:
-        secret = self._service.secret
-        return text.replace(secret, "***") if secret else text
 
 
 class Samples:

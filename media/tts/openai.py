@@ -55,7 +55,7 @@ class OpenAiSpeech:
     def __init__(self, config: Config) -> None:
         self._config = config
         own = "api.openai.com" not in config.base_url  # Kokoro and others read numbers less well
-        self.service = Service("openai", config.rate, secret=config.api_key, normalises=not own)
+        self.service = Service("openai", config.rate, normalises=not own)
 
     def upload(self, wanted: Wanted) -> Upload:
         """POST /audio/speech."""

@@ -1,12 +1,13 @@
 """Voices behind plain HTTP: text goes out, raw audio streams back. `media.tts.hosted` drives it."""
 
 import struct
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import aiohttp
 
+from dialog.secrets import secrets_of
 from media.refusal import Refused, refusal
 from media.tts.base import Speech
 from media.tts.hosted import HostedConfig, HostedStats, Service, Wanted
@@ -40,10 +41,12 @@ class RestTransport:
     def __init__(self, core: RestCore, config: HostedConfig, counters: HostedStats) -> None:
         self._core, self._config, self._counters = core, config, counters
         self._session: aiohttp.ClientSession | None = None
+        self.secrets: Collection[str] = ()
 
     async def speak(self, wanted: Wanted) -> AsyncGenerator[Speech, None]:
         """One request. Leaving early ends its connection, which is how HTTP stops a service."""
         upload, name = self._core.upload(wanted), self._core.service.name
+        self.secrets = secrets_of(upload.url, upload.headers)
         options: dict[str, Any] = {"json": upload.json} if upload.body is None else {"data": upload.body}
         # A redirect would carry key and text to somebody that was not named.
         options |= {"headers": upload.headers, "allow_redirects": False}

@@ -6,13 +6,14 @@ is replaced.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
 import aiohttp
 
+from dialog.secrets import secrets_of
 from media.refusal import Refused, refusal
 from media.tts.base import Speech
 from media.tts.hosted import HostedConfig, HostedStats, Service, Wanted
@@ -74,6 +75,8 @@ class SocketTransport:
         self._session: aiohttp.ClientSession | None = None
         self._idle: list[_Idle] = []
         self._numbers = count(1)
+        address = core.address()
+        self.secrets: Collection[str] = secrets_of(address.url, address.headers)
 
     async def speak(self, wanted: Wanted) -> AsyncGenerator[Speech, None]:
         """One sentence on a connection of its own. Leaving early stops the service."""

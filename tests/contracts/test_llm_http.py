@@ -126,6 +126,12 @@ def test_a_redirect_is_refused_and_nobody_else_reads(create: Create) -> None:
 
 
 @engines
+def test_a_server_that_repeats_our_key_is_not_quoted_with_it(create: Create) -> None:
+    error, _ = failure(create, Status(401, body="no: Bearer k-1, or x-api-key: k-1"))
+    assert "no: " in str(error) and "***" in str(error) and "k-1" not in str(error)
+
+
+@engines
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_what_will_never_work_is_not_tried_again(create: Create, status: int) -> None:
     error, server = failure(create, Status(status))

@@ -61,6 +61,9 @@ def test_a_slow_tool_is_stopped() -> None:
     assert use(own(0.02), '{"day": "monday", "note": "slow"}') == ("error: hours took too long", False)
 
 
+HEADERS = {"X-Key": "k", "Authorization": "Bearer abc-secret"}
+
+
 def over_http(
     method: str, arguments: str, path: str = "/hours/{day}", parameters: dict[str, Any] | None = None
 ) -> tuple[str, bool, list[dict[str, Any]]]:
@@ -79,6 +82,8 @@ def over_http(
             raise web.HTTPFound("/elsewhere")
         if "fail" in request.raw_path:
             return web.Response(status=503, text="closed for repairs")
+        if "echo" in request.raw_path:
+            return web.Response(status=403, text=f"{request.path_qs} {request.headers['Authorization']}")
         return web.Response(text="9 to 5 " * 1000)
 
     async def run() -> tuple[str, bool]:
@@ -91,7 +96,7 @@ def over_http(
         url = f"http://127.0.0.1:{runner.addresses[0][1]}{path}"
         try:
             tool = SPEC if parameters is None else ToolSpec("hours", "When", parameters)
-            return await box.run(HttpTool(tool, url, method, {"X-Key": "k"}), arguments)
+            return await box.run(HttpTool(tool, url, method, HEADERS), arguments)
         finally:
             await box.close()
             await runner.cleanup()
@@ -117,6 +122,14 @@ def test_post_sends_json_and_a_path_cannot_be_escaped() -> None:
 def test_a_server_that_refuses_is_quoted() -> None:
     result, ok, _ = over_http("GET", '{"day": "monday"}', "/fail")
     assert not ok and "HTTP 503: closed for repairs" in result
+
+
+def test_neither_the_model_nor_the_log_learns_our_keys_from_a_server_that_repeats_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    result, ok, _ = over_http("POST", "{}", "/echo?token=t-secret", {})
+    assert not ok and "HTTP 403: /echo?token=*** ***" in result
+    assert "secret" not in str([record.__dict__ for record in caplog.records])
 
 
 def test_a_path_cannot_be_climbed() -> None:
