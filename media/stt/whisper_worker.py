@@ -51,27 +51,36 @@ class WhisperWorker:
         yield pack({"sizes": [len(answer) for answer in answers]}, b"".join(answers))
 
     def _recognise(self, items: list[dict[str, Any]], audio: list[np.ndarray]) -> list[dict[str, Any]]:
-        features = [self._model.feature_extractor(samples)[:, :WHOLE] for samples in audio]
-        longest = max(feature.shape[1] for feature in features)
-        size = WHOLE if self._full else min(WHOLE, max(LEAST, -(-longest // STEP) * STEP))
-        batch = np.stack([np.pad(f, ((0, 0), (0, size - f.shape[1]))) for f in features])
+        """One pass for what has windows and prompts of one length. What others say, or are expected to say,
+        changes nothing of how a stretch is understood."""
         tokenizers = [self._tokenizer(item["language"]) for item in items]
         prompts = [
             self._model.get_prompt(tokenizer, [], without_timestamps=True, hotwords=item["hotwords"] or None)
             for tokenizer, item in zip(tokenizers, items, strict=True)
         ]
-        encoded = self._model.encode(batch)
-        if len({len(prompt) for prompt in prompts}) > 1:  # one pass needs prompts of one length
-            prompts = [self._model.get_prompt(t, [], without_timestamps=True) for t in tokenizers]
-        found = self._model.model.generate(
-            encoded,
-            prompts,
-            beam_size=self._beam,
-            max_length=min(self._model.max_length, max(map(len, prompts)) + MOST_TOKENS),
-            return_no_speech_prob=True,
-            return_scores=True,
-        )
-        return [self._told(result, tokenizer) for result, tokenizer in zip(found, tokenizers, strict=True)]
+        features = [self._window(samples) for samples in audio]
+        alike: dict[tuple[int, int], list[int]] = {}
+        for n, (feature, prompt) in enumerate(zip(features, prompts, strict=True)):
+            alike.setdefault((feature.shape[1], len(prompt)), []).append(n)
+        found: dict[int, dict[str, Any]] = {}
+        for (_, length), numbers in alike.items():
+            results = self._model.model.generate(
+                self._model.encode(np.stack([features[n] for n in numbers])),
+                [prompts[n] for n in numbers],
+                beam_size=self._beam,
+                max_length=min(self._model.max_length, length + MOST_TOKENS),
+                return_no_speech_prob=True,
+                return_scores=True,
+            )
+            told = zip(numbers, results, strict=True)
+            found |= {n: self._told(result, tokenizers[n]) for n, result in told}
+        return [found[n] for n in range(len(items))]
+
+    def _window(self, samples: np.ndarray) -> np.ndarray:
+        """What the model is shown: features, filled up."""
+        feature = self._model.feature_extractor(samples)[:, :WHOLE]
+        size = WHOLE if self._full else min(WHOLE, max(LEAST, -(-feature.shape[1] // STEP) * STEP))
+        return np.pad(feature, ((0, 0), (0, size - feature.shape[1])))
 
     def _tokenizer(self, language: str) -> Tokenizer:
         multilingual = self._model.model.is_multilingual

@@ -15,8 +15,9 @@ from dialog.turn import Transcript
 from dialog.types import Domain, Hints
 from media.errors import ProviderError
 from media.frames import AudioFormat
-from media.stt import whisper
+from media.stt import whisper, whisper_worker
 from media.stt.windows import WindowConfig
+from media.workers.wire import pack, unpack
 from tests.callers import caller, frames
 
 pytestmark = pytest.mark.real
@@ -97,6 +98,27 @@ def test_calls_that_wait_are_recognised_together() -> None:
         assert engine.stats().requests < len(PHRASES)
 
     with_whisper(script, windows=WindowConfig(partial_ms=0))
+
+
+def test_what_other_calls_say_changes_nothing() -> None:
+    settings = {"model": str(MODEL), "device": "cpu", "compute_type": "int8", "beam": 1, "window": "short"}
+    worker = whisper_worker.create(settings | {"threads": 1})
+    short, long = caller("yes please"), caller("what are your opening hours") + bytes(16000 * 7)
+
+    def asked(*stretches: tuple[bytes, str]) -> dict[str, Any]:
+        items = [{"language": "en", "hotwords": words, "rate": 8000} for _, words in stretches]
+        header = {"items": items, "sizes": [len(pcm) for pcm, _ in stretches]}
+        (answer,) = worker.answer(pack(header, b"".join(pcm for pcm, _ in stretches)))
+        found, body = unpack(answer)
+        told: dict[str, Any] = json.loads(body[: found["sizes"][0]])
+        return told
+
+    for words in ("", "yes"):
+        alone = asked((short, words))
+        for other in ((long, words), (short, "no thank you"), (long, "goodbye")):
+            beside = asked((short, words), other)
+            assert beside["text"] == alone["text"]
+            assert beside["log_probability"] == pytest.approx(alone["log_probability"], abs=0.01)
 
 
 def test_a_killed_worker_loses_no_utterance() -> None:
