@@ -189,6 +189,8 @@ class PromptCache:
                 if making.error is not None:
                     raise making.error
                 if making.over:
+                    if making.task is not None:
+                        await making.task  # an engine's bug is not the end of the prompt
                     return
                 await making.changed.wait()
         finally:

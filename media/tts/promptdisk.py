@@ -52,11 +52,11 @@ class PromptDisk:
         if key in self._files:
             return
         pcm = b"".join(chunk.pcm for chunk in chunks)
-        if len(pcm) > self._limit:
-            return
         words = [[word.chars, word.sample] for chunk in chunks for word in chunk.words]
         head = json.dumps({"rate": rate, "words": words, "bytes": len(pcm), "crc": zlib.crc32(pcm)})
         data = head.encode() + b"\n" + pcm
+        if len(data) > self._limit:
+            return
         self._files[key] = len(data)
         gone = []
         while self.size > self._limit:
@@ -94,5 +94,9 @@ def _write(path: Path, data: bytes, gone: list[Path]) -> None:
     for old in gone:
         old.unlink(missing_ok=True)
     aside = path.with_suffix(".new")
-    aside.write_bytes(data)
-    aside.replace(path)
+    try:
+        aside.write_bytes(data)
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)  # a full disk shall not stay so by what it did not hold
+        raise

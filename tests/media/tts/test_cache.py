@@ -214,6 +214,46 @@ def test_the_disk_has_a_limit(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_disk_that_is_full_keeps_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        write(path, data[:1000])
+        raise OSError("no space left on device")
+
+    async def scenario() -> None:
+        disk = PromptDisk(tmp_path, 1 << 20)
+        await disk.write("k", 8000, [Speech(SECOND)])
+        assert disk.failures == 1 and files(tmp_path) == []
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    run(scenario())
+
+
+def test_a_prompt_that_just_fits_without_its_head_is_not_kept(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        disk = PromptDisk(tmp_path, len(SECOND) + 10)
+        await disk.write("k", 8000, [Speech(SECOND)])
+        assert disk.size == 0 and files(tmp_path) == []
+
+    run(scenario())
+
+
+def test_a_bug_of_an_engine_is_not_taken_for_the_end_of_the_prompt() -> None:
+    class Buggy(SlowVoice):
+        async def synthesize(self, text: str) -> AsyncGenerator[Speech, None]:
+            async for chunk in super().synthesize(text):
+                yield chunk
+                raise RuntimeError("bug")
+
+    async def scenario() -> None:
+        voice = cached(Buggy())
+        with pytest.raises(RuntimeError, match="bug"):
+            await speak(voice, "one two three")
+
+    run(scenario())
+
+
 def test_look_ahead_gives_way_to_calls_and_goes_on_after_them() -> None:
     async def scenario() -> None:
         slow = SlowVoice()
