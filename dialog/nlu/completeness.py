@@ -117,10 +117,10 @@ def prepare(hints: Hints) -> None:
     try:
         read_as = read(hints.grammar, lambda text: tuple(normalise(text).split()))
         matcher: Matcher | None = Matcher(read_as, MAX_STATES)
-    except GrammarError:
+    except (GrammarError, RecursionError):
         matcher = None
-    if len(_matchers) >= MOST:
-        _matchers.clear()
+    if len(_matchers) >= MOST:  # the oldest alone: those of calls that go on are still wanted
+        _matchers.pop(list(_matchers)[0], None)  # noqa: RUF015 - whole at once: several threads do this
     _matchers[hints.grammar] = matcher
 
 

@@ -2,13 +2,28 @@
 
 import pytest
 
-from dialog.nlu.completeness import completeness, is_prepared, prepare
+from dialog.nlu.completeness import MOST, completeness, is_prepared, prepare
 from dialog.types import Hints
 
 DAY = Hints(phrases=("tuesday", "tuesday at three", "next tuesday"))
 WHEN = "(next | on) (monday | tuesday) [at (three | four)]"
 GRAMMAR = Hints(grammar=f"#JSGF V1.0; grammar d; public <d> = {WHEN};")
 NUMBER = Hints(digits=(6, 8))
+
+
+def test_grammars_that_other_calls_compose_do_not_push_out_those_in_use() -> None:
+    every = [Hints(grammar=f"#JSGF V1.0; grammar d{n}; public <d> = monday;") for n in range(MOST + 50)]
+    for hints in every:
+        prepare(hints)
+    assert all(is_prepared(hints) for hints in every[-MOST:])
+    assert not is_prepared(every[0])
+
+
+def test_a_grammar_too_deep_to_be_read_tells_nothing() -> None:
+    rules = "".join(f"<r{n}> = <r{n + 1}>;" for n in range(5000))
+    deep = Hints(grammar=f"#JSGF V1.0; grammar d; public <d> = <r0>; {rules} <r5000> = monday;")
+    prepare(deep)
+    assert is_prepared(deep)
 
 
 @pytest.mark.parametrize(
