@@ -1,4 +1,4 @@
-"""This machine: disk, open files, clock, ports, engines."""
+"""This machine: disk, open files, clock, ports."""
 
 import os
 import resource
@@ -8,11 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from media.errors import MediaError
-from voicegw import engines
 from voicegw.config import Config
 from voicegw.doctor.finding import Finding, bad, good, warning
-from voicegw.errors import StartError
 
 DISK_GB = 2.0  # a day of 50 calls at a time, recorded in stereo at 8 kHz, takes about 130
 FILES_A_CALL = 6  # RTP, RTCP, recording, timeline, event socket
@@ -26,7 +23,6 @@ def machine(config: Config) -> Iterator[Finding]:
     yield _files(config.limits.max_calls)
     yield _clock()
     yield _rtp_ports(config)
-    yield from _engines(config)
 
 
 def _disk(folder: Path) -> Finding:
@@ -98,14 +94,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _engines(config: Config) -> Iterator[Finding]:
-    """Whether they, and the models that they name, can be had."""
-    for kind, engine in (("stt", config.stt), ("tts", config.tts), ("vad", config.vad)):
-        try:
-            engines.maker(kind, engine)()  # type: ignore[arg-type]
-        except (StartError, MediaError) as error:
-            yield bad(f"{kind}: {error}", f"see {kind} in the configuration")
-        else:
-            yield good(f"{kind}: {engine.engine}")
