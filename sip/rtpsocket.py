@@ -86,7 +86,7 @@ class RtpSocket:
         """The same for RTCP."""
         if not self._open:
             return
-        protected = packet if self._srtp is None else self._srtp.protect(packet)
+        protected = packet if self._srtp is None else self._srtp.protect_report(packet)
         sock, target = self._reports or self._sock, self._reports_to or self._latch.target
         if protected is None or _nowhere(target):
             return
@@ -164,14 +164,18 @@ class RtpSocket:
         if self._plausible is None:
             self._stats.early += 1
             return
-        clear = self._clear(data)  # before all else: who has no key cannot even be a new source
+        report = is_rtcp(data)  # RFC 5761; encrypted or not
+        if self._srtp is None:
+            clear: bytes | None = data
+        else:  # before all else: who has no key cannot even be a new source
+            clear = self._srtp.unprotect_report(data) if report else self._srtp.unprotect(data)
         if clear is None:
             return
         now = self._loop.time()
         if source != latch.source and not (self._plausible(clear) and latch.accepts(source, now)):
             self._stats.received.foreign += 1
             return
-        if is_rtcp(clear):
+        if report:
             self._on_report(clear)
             return
         latch.packets += 1
@@ -188,14 +192,10 @@ class RtpSocket:
         if not is_rtcp(data) or not self._latch.same_host(source):
             self._stats.received.foreign += 1
             return
-        clear = self._clear(data)
+        clear = data if self._srtp is None else self._srtp.unprotect_report(data)
         if clear is not None:
             self._reports_to = source
             self._on_report(clear)
-
-    def _clear(self, data: bytes) -> bytes | None:
-        """A packet decrypted, where the call is encrypted; None: not to be believed."""
-        return data if self._srtp is None else self._srtp.unprotect(data)
 
 
 def _nowhere(target: Address) -> bool:

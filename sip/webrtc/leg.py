@@ -52,7 +52,7 @@ class WebRtcLeg:
         events = PathEvents(self._packet, self._report, self._connected, self._path_failed, self._path_closed)
         self._path = MediaPath(media.config, media.certificate, ssrc, media.start, events, self.stats.srtp)
         self._source = RtpSource(ssrc, RANDOM.getrandbits(15), RANDOM.getrandbits(32))
-        self._reports = Reports(self._source, self.stats, self._path.send)
+        self._reports = Reports(self._source, self.stats, self._path.send_report)
         self._receiver: RtpReceiver | None = None
         self._sender: RtpSender | None = None
         self._events = EventSender(CLOCK)

@@ -122,13 +122,14 @@ class MediaPath:
             await link.agent.remote(text)
 
     def send(self, packet: bytes) -> bool:
-        """Encrypt and send RTP or RTCP. Never blocks; False where there is no path now."""
+        """Encrypt and send RTP. Never blocks; False where there is no path now."""
         srtp = None if self._link is None else self._link.dtls.srtp
-        sealed = None if srtp is None else srtp.protect(packet)
-        if sealed is None:
-            return False
-        self._post(sealed)
-        return True
+        return self._posted(None if srtp is None else srtp.protect(packet))
+
+    def send_report(self, packet: bytes) -> bool:
+        """The same for RTCP."""
+        srtp = None if self._link is None else self._link.dtls.srtp
+        return self._posted(None if srtp is None else srtp.protect_report(packet))
 
     async def close(self) -> None:
         """Say goodbye and free the sockets. Idempotent."""
@@ -256,9 +257,12 @@ class MediaPath:
         kind = data[0] if data else 0
         srtp = link.dtls.srtp
         if 128 <= kind <= 191 and srtp is not None:
-            packet = srtp.unprotect(data)
+            if is_rtcp(data):
+                packet, take = srtp.unprotect_report(data), self._events.report
+            else:
+                packet, take = srtp.unprotect(data), self._events.packet
             if packet is not None:
-                (self._events.report if is_rtcp(data) else self._events.packet)(packet)
+                take(packet)
         elif 20 <= kind <= 63:
             try:
                 link.dtls.receive(data)
@@ -270,6 +274,11 @@ class MediaPath:
                 self._events.closed()
 
     # Sending
+
+    def _posted(self, sealed: bytes | None) -> bool:
+        if sealed is not None:
+            self._post(sealed)
+        return sealed is not None
 
     def _post(self, datagram: bytes) -> None:
         self.dropped += len(self._outbox) == OUTBOX
