@@ -67,7 +67,7 @@ def test_a_switch_that_is_well() -> None:
         ({"module_exists": lambda _, name: "false" if name == "mod_sofia" else "true"}, "mod_sofia"),
         ({"module_exists": lambda _, name: "false" if name == "mod_hash" else "true"}, "no limits"),
         ({"strepoch": lambda _, __: "1000"}, "off ours"),
-        ({"show": lambda _, __: "codec,G.711 ulaw\n"}, "no alaw"),
+        ({"show": lambda _, __: "type,name,ikey\ncodec,G.711 ulaw\n"}, "no alaw"),
         ({"sofia": lambda _, text: GATEWAY if "gateway" in text else "Invalid Profile!\n"}, "is not up"),
         ({"sofia": lambda _, text: "Invalid Gateway!" if "gateway" in text else PROFILE}, "does not exist"),
         ({"sofia": lambda _, text: "State\tFAIL_WAIT\n" if "gateway" in text else PROFILE}, "FAIL_WAIT"),
@@ -76,6 +76,47 @@ def test_a_switch_that_is_well() -> None:
 )
 def test_each_fault_is_named(change: dict[str, Any], what: str) -> None:
     assert any(what in text for text in wrong(asked(change)))
+
+
+ODD = ["", "\n\n", "garbage", "-ERR no reply\n", "-USAGE: x\n", "nan", "inf", "1e999", "9" * 400, "-5",
+       "\u0663", "State\nStatus\nURL\n", "\0\ufffd", "true true", "x" * 100_000]  # fmt: skip
+ABOUT = {"version": "version", "strepoch": "clock", "module_exists": "module mod_sofia", "show": "codecs",
+         "sofia": "profile internal"}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ABOUT)
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_an_odd_answer_is_a_finding_of_its_own(command: str, odd: str) -> None:
+    findings = asked({command: lambda _, __: odd})
+    about = [finding for finding in findings if finding.what.startswith(ABOUT[command])]
+    assert [finding.level for finding in about] == [Level.BAD] and len(about[0].what) < 150
+    for other in (
+        "our SIP endpoint",
+        "clock" if command == "show" else "codecs",
+    ):  # all else is looked at as ever
+        assert any(f.what.startswith(other) and f.level is Level.GOOD for f in findings)
+
+
+def test_a_switch_that_ends_the_connection_while_it_is_asked() -> None:
+    def crash(fake: Switch, _: str) -> str:
+        for connection in list(fake.connections):
+            connection.transport.abort()
+        return "true"
+
+    assert any(what.startswith("event socket: ") for what in wrong(asked({"module_exists": crash})))
+
+
+@pytest.mark.parametrize(
+    "config, what",
+    [
+        ({"profile": "a\nb"}, "profile a\nb"),
+        ({"gateway": "x\n\nexit"}, "gateway x"),
+        ({"media_address": "127.0.0.1:99999"}, "our SIP endpoint"),
+        ({"media_address": "nothing"}, "our SIP endpoint"),
+    ],
+)
+def test_names_that_cannot_be_are_found(config: dict[str, Any], what: str) -> None:
+    assert any(text.startswith(what) for text in wrong(asked({}, **config)))
 
 
 def test_a_switch_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:

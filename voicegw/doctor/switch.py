@@ -2,13 +2,15 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from ipaddress import ip_address
 
 from media.tasks import task_scope
+from sip.errors import SipError
 from sip.esl.client import EslClient
 from sip.esl.counters import EslCounters
-from sip.esl.errors import EslError
+from sip.esl.errors import EslError, LinkLost
 from sip.freeswitch import FreeswitchConfig
 from voicegw import clock
 from voicegw.doctor.finding import Finding, bad, good, warning
@@ -23,6 +25,7 @@ WANTED = {
     "mod_sndfile": "sound files",
     "mod_conference": "conferences",
 }
+ODD = "look into FreeSWITCH's log; is it a FreeSWITCH, 1.10 or newer, that answers there?"
 DEFAULT_PASSWORDS = ("ClueCon", "CHANGE-ME", "")
 
 
@@ -64,28 +67,69 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _asked(config: FreeswitchConfig, client: EslClient) -> AsyncIterator[Finding]:
-    version = await client.api("version")
-    yield good(f"event socket: connected; {version.splitlines()[0]}")
-    skew = float(await client.api("strepoch")) - clock.utc().timestamp()
-    if abs(skew) > SKEW_S:
-        yield warning(f"clock: FreeSWITCH is {skew:+.0f} s off ours", "run NTP on both machines")
-    else:
-        yield good("clock: the same as FreeSWITCH's")
-    for module in MODULES:
-        if await client.api("module_exists", module) != "true":
-            yield bad(f"module {module} is not loaded", f"fs_cli -x 'load {module}', modules.conf.xml")
-    for module, use in WANTED.items():
-        if await client.api("module_exists", module) != "true":
-            yield warning(f"module {module} is not loaded: no {use}", "modules.conf.xml")
-    yield await _codecs(client)
-    for profile in dict.fromkeys((config.profile, config.external_profile)):
-        yield await _profile(client, profile)
+    """Question by question: an answer that nobody can read costs its own finding only. Raises LinkLost."""
+    profiles = (config.profile, config.external_profile)
+    questions: dict[str, Callable[[], Awaitable[Finding | None]]] = {
+        "version": partial(_version, client),
+        "clock": partial(_clock, client),
+        **{f"module {name}": partial(_module, client, name, "") for name in MODULES},
+        **{f"module {name}": partial(_module, client, name, use) for name, use in WANTED.items()},
+        "codecs": partial(_codecs, client),
+        **{f"profile {name}": partial(_profile, client, name) for name in profiles},
+    }
     if config.gateway:
-        yield await _gateway(client, config.gateway)
+        questions[f"gateway {config.gateway}"] = partial(_gateway, client, config.gateway)
+    for what, question in questions.items():
+        try:
+            finding = await question()
+        except LinkLost:
+            raise
+        except (SipError, _UnreadableError) as error:  # also for a name that no command can hold
+            finding = bad(f"{what}: {error}", ODD)
+        if finding is not None:
+            yield finding
+
+
+class _UnreadableError(Exception):
+    """FreeSWITCH's answer is none that we know."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"FreeSWITCH answers {text.strip()[:60]!r}")
+
+
+async def _version(client: EslClient) -> Finding:
+    lines = (await client.api("version")).split("\n")
+    if not lines[0].startswith("FreeSWITCH"):
+        raise _UnreadableError(lines[0])
+    return good(f"event socket: connected; {lines[0].strip()}")
+
+
+async def _clock(client: EslClient) -> Finding:
+    text = await client.api("strepoch")
+    if re.fullmatch(r"\s*\d{1,12}\s*", text, re.ASCII) is None:
+        raise _UnreadableError(text)
+    skew = int(text) - clock.utc().timestamp()
+    if abs(skew) > SKEW_S:
+        return warning(f"clock: FreeSWITCH is {skew:+.0f} s off ours", "run NTP on both machines")
+    return good("clock: the same as FreeSWITCH's")
+
+
+async def _module(client: EslClient, name: str, use: str) -> Finding | None:
+    """`use`: what is missed without it; "" where nothing works without."""
+    text = (await client.api("module_exists", name)).strip()
+    if text == "true":
+        return None
+    if text != "false":
+        raise _UnreadableError(text)
+    if use:
+        return warning(f"module {name} is not loaded: no {use}", "modules.conf.xml")
+    return bad(f"module {name} is not loaded", f"fs_cli -x 'load {name}', modules.conf.xml")
 
 
 async def _codecs(client: EslClient) -> Finding:
     text = await client.api("show", "codec")
+    if "codec," not in text:
+        raise _UnreadableError(text)
     missing = [name for name in ("ulaw", "alaw") if name not in text.lower()]
     if missing:
         return bad(f"codecs: no {', '.join(missing)}", "they are part of FreeSWITCH's core: reinstall it")
@@ -97,15 +141,19 @@ async def _profile(client: EslClient, name: str) -> Finding:
     if "Invalid Profile" in text:
         return bad(f"profile {name} is not up", f"fs_cli -x 'sofia profile {name} start'; is its port taken?")
     found = re.search(r"^URL\s+(\S+)", text, re.MULTILINE)
-    return good(f"profile {name}: {found[1] if found else 'up'}")
+    if found is None:
+        raise _UnreadableError(text)
+    return good(f"profile {name}: {found[1]}")
 
 
 async def _gateway(client: EslClient, name: str) -> Finding:
     text = await client.api("sofia", f"status gateway {name}")
+    if "Invalid Gateway" in text:
+        return bad(f"gateway {name} does not exist", "sip_profiles/external.xml; freeswitch.gateway names it")
     state = re.search(r"^State\s+(\S+)", text, re.MULTILINE)
     status = re.search(r"^Status\s+(\S+)", text, re.MULTILINE)
     if state is None:
-        return bad(f"gateway {name} does not exist", "sip_profiles/external.xml; freeswitch.gateway names it")
+        raise _UnreadableError(text)
     what = f"gateway {name}: {state[1]}" + (f", {status[1]}" if status else "")
     if state[1] not in ("REGED", "NOREG"):
         return bad(what, f"user, password, proxy; fs_cli -x 'sofia status gateway {name}', siptrace")
@@ -120,6 +168,6 @@ async def _listening(what: str, address: str) -> Finding:
         async with asyncio.timeout(2):
             _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
         writer.close()
-    except (OSError, TimeoutError, ValueError):
+    except (OSError, TimeoutError, ValueError, OverflowError):
         return bad(f"{what}, {address}: nobody answers", "start voicegw with this configuration")
     return good(f"{what}: {address}")
