@@ -64,7 +64,7 @@ def test_01_a_command_that_waits_when_the_link_is_lost_is_told() -> None:
     async def test(switch: Switch, client: EslClient) -> None:
         switch.silent = True
         waiting = asyncio.gather(client.api("status"), client.job("originate", "x"), return_exceptions=True)
-        await asyncio.sleep(0.02)
+        await until(lambda: switch.received[-2:] == ["api status", "bgapi originate x"])
         for connection in list(switch.connections):
             connection.transport.abort()
         assert all(isinstance(error, LinkLost) for error in await waiting)
@@ -74,15 +74,21 @@ def test_01_a_command_that_waits_when_the_link_is_lost_is_told() -> None:
 
 def test_02_a_cancelled_command_does_not_shift_the_replies() -> None:
     async def test(switch: Switch, client: EslClient) -> None:
+        go, answered = asyncio.Event(), asyncio.Event()
+
         async def slow(_: Switch, text: str) -> str:
-            await asyncio.sleep(0.05)
+            await go.wait()
+            answered.set()
             return text
 
         switch.apis = {"slow": slow, "echo": lambda _, text: text}
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
-                await client.api("slow", "first")
-        await asyncio.sleep(0.06)  # the switch answers one after the other
+        first = asyncio.ensure_future(client.api("slow", "first"))
+        await until(lambda: switch.received[-1] == "api slow first")
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        go.set()
+        await answered.wait()  # the switch answers one after the other
         assert await client.api("echo", "second") == "second"
 
     with_client(test)
@@ -182,16 +188,17 @@ def test_09_a_slow_reader_costs_bounded_memory_and_no_other_call() -> None:
 
 def test_10_an_originate_holds_up_nobody() -> None:
     async def test(switch: Switch, client: EslClient) -> None:
+        picks_up = asyncio.Event()
+
         async def rings(channel: Any, _: str) -> str:
-            await asyncio.sleep(0.3)
+            await picks_up.wait()
             return f"+OK {channel.uuid}\n"
 
         switch.originate = rings
         job = asyncio.ensure_future(client.job("originate", "{origination_uuid=u9}sofia/gateway/g/1 &park"))
-        await asyncio.sleep(0.02)
-        began = asyncio.get_running_loop().time()
-        assert await client.exists("u9")
-        assert asyncio.get_running_loop().time() - began < 0.2 and not job.done()
+        await until(lambda: "u9" in switch.channels)
+        assert await client.exists("u9") and not job.done()
+        picks_up.set()
         assert await job == "+OK u9"
 
     with_client(test)
@@ -250,7 +257,6 @@ def test_15_the_end_in_the_middle_of_a_body_ends_the_link_without_a_busy_loop() 
     async def test(switch: Switch, client: EslClient) -> None:
         for connection in switch.inbound:
             connection.write(frame(TEMPLATES["CHANNEL_ANSWER"])[:1000])
-        await asyncio.sleep(0.02)
         connects = client.counters.connects
         for connection in list(switch.connections):
             connection.transport.close()
@@ -291,7 +297,7 @@ def test_18_the_client_connects_again_and_tells_of_calls_that_vanished() -> None
             await switch.stop()
             await until(lambda: not client.connected.is_set())
             del switch.channels["goes"]  # nobody heard it
-            await asyncio.sleep(0.05)
+            await until(lambda: client.counters.lost >= 2)  # it has tried in vain
             await switch.start()
             await asyncio.wait_for(client.connected.wait(), 5)
             ended = await asyncio.wait_for(gone.ended, 1)
@@ -405,11 +411,12 @@ def test_26_nothing_but_the_standard_library_is_needed() -> None:
 # What the table does not name
 
 
-def test_a_wrong_password_is_said_and_tried_slowly() -> None:
+def test_a_wrong_password_is_said_and_tried_slowly(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with switching() as switch, client_of(switch, password="wrong", retry_max_s=10) as client:
             await until(lambda: client.fault and "password" in client.fault)
-            await asyncio.sleep(0.1)
+            (record,) = [r for r in caplog.records if r.message == "no connection to FreeSWITCH"]
+            assert record.__dict__["retry_s"] >= 4
             assert len([line for line in switch.received if line.startswith("auth")]) == 1
             with pytest.raises(NotConnected):
                 await client.api("status")
@@ -424,10 +431,11 @@ def test_a_user_with_limited_rights_can_log_in() -> None:
     with_client(test, user="user@x")
 
 
-def test_a_silent_connection_is_given_up() -> None:
+def test_a_silent_connection_is_given_up_and_made_anew(caplog: pytest.LogCaptureFixture) -> None:
     async def test(switch: Switch, client: EslClient) -> None:
-        await until(lambda: client.counters.lost)
-        assert client.fault is None or "silent" in client.fault
+        await until(lambda: client.counters.connects >= 2)
+        record = next(r for r in caplog.records if r.message == "no connection to FreeSWITCH")
+        assert record.__dict__["error"].startswith("silent for ")
 
     with_client(test, watchdog_s=0.1)
 
