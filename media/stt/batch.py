@@ -76,7 +76,8 @@ class Batcher:
                 at += size
         except (ProviderError, struct.error, *UNREADABLE) as error:
             broken = f"the worker's answer to {len(batch)} stretches cannot be read: {error!r}"
-            failed = error if isinstance(error, ProviderError) else ProviderError(broken, retryable=True)
+            reason = str(error) if isinstance(error, ProviderError) else broken
+            failed = ProviderError(reason, retryable=True)  # of these stretches: others may be understood
             for item in batch:
                 if not item.answer.done():
                     item.answer.set_exception(failed)

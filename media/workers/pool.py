@@ -50,6 +50,8 @@ class PoolConfig:
     """A request whose worker died before its answer began is given to so many further ones."""
     queue: int = 100
     """Requests that may wait for a worker; beyond, they are refused at once."""
+    wait_s: float = 20.0
+    """A request that has waited so long for a worker fails: nobody stays on the line for its answer."""
 
 
 @dataclass(slots=True)
@@ -266,6 +268,7 @@ class WorkerPool:
             self._fail(job, f"its worker {'hung' if hung else 'died'}: {reason}", retryable=True)
             return
         self.counters.retried += 1
+        job.asked_at = self._loop.time()
         self._waiting.appendleft(job)
         self._hand_out()
 
@@ -318,4 +321,6 @@ class WorkerPool:
         now = self._loop.time()
         for worker in self._workers:
             worker.lives.check(now)
+        while self._waiting and now - self._waiting[0].asked_at > self.config.wait_s:
+            self._fail(self._waiting.popleft(), self.fault() or "no worker is free", retryable=True)
         self._timer = self._loop.call_later(_WATCH_S, self._watch)

@@ -15,13 +15,16 @@ from tests import clock
 class Pool:
     """Answers with what it is told to."""
 
-    def __init__(self, *answers: bytes) -> None:
+    def __init__(self, *answers: bytes | ProviderError) -> None:
         self.config = PoolConfig(workers=1)
         self._answers = list(answers)
 
     async def request(self, payload: bytes) -> bytes:
         await asyncio.sleep(0.1)
-        return self._answers.pop(0)
+        answer = self._answers.pop(0)
+        if isinstance(answer, ProviderError):
+            raise answer
+        return answer
 
 
 def asked(pool: Any) -> list[bytes | BaseException]:
@@ -37,6 +40,12 @@ def asked(pool: Any) -> list[bytes | BaseException]:
 
 def test_each_gets_its_own_part_of_the_answer() -> None:
     assert asked(Pool(pack({"sizes": [1]}, b"a"), pack({"sizes": [2, 1]}, b"bbc"))) == [b"a", b"bb", b"c"]
+
+
+def test_a_request_that_the_worker_fails_at_says_nothing_of_the_next() -> None:
+    first, *others = asked(Pool(ProviderError("ValueError: odd"), pack({"sizes": [1, 1]}, b"bc")))
+    assert isinstance(first, ProviderError) and first.retryable and "odd" in str(first)
+    assert others == [b"b", b"c"]
 
 
 @pytest.mark.parametrize("answer", [b"", b"rubbish", pack({}, b"a"), pack({"sizes": [1]}, b"a")])

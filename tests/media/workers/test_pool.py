@@ -148,6 +148,19 @@ def test_an_engine_that_cannot_be_made_says_why() -> None:
         with_pool(act, unfit=True)
 
 
+def test_a_request_does_not_wait_for_ever_for_a_worker_that_does_not_come() -> None:
+    async def act(pool: WorkerPool) -> None:
+        pool.first_words = b"no settings"
+        asked = asyncio.ensure_future(pool.request(b"die"))
+        await asyncio.sleep(0)
+        with pytest.raises(WorkerError, match="no test worker is ready") as caught:
+            await pool.request(b"echo never")
+        assert caught.value.retryable and pool.stats().waiting == 0
+        await asyncio.gather(asked, return_exceptions=True)
+
+    with_pool(act, PoolConfig(hang_s=0.5, nice=0, wait_s=1.0))
+
+
 def test_too_many_requests_are_refused_and_closing_fails_the_rest() -> None:
     async def main() -> None:
         pool = WorkerPool(MODULE, {}, PoolConfig(queue=1), name="test")
