@@ -283,13 +283,14 @@ class SocketStream:
                 return False
         return False
 
-    @staticmethod
-    async def _send(socket: aiohttp.ClientWebSocketResponse, messages: list[Message]) -> None:
-        for message in messages:
-            if isinstance(message, str):
-                await socket.send_str(message)
-            else:
-                await socket.send_bytes(message)
+    async def _send(self, socket: aiohttp.ClientWebSocketResponse, messages: list[Message]) -> None:
+        """Raises TimeoutError: the service takes nothing any more, or the network has gone without a word."""
+        async with asyncio.timeout(self._config.connect_s):
+            for message in messages:
+                if isinstance(message, str):
+                    await socket.send_str(message)
+                else:
+                    await socket.send_bytes(message)
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """What the service says, until it has gone."""
