@@ -15,7 +15,7 @@ from dialog.turn import Transcript
 from dialog.types import Domain, Hints
 from media.errors import ProviderError
 from media.fallback.config import EarsFallback
-from media.fallback.members import FallbackStats, Member, Members
+from media.fallback.members import Fallback, Member, Members
 from media.frames import AudioFormat, AudioFrame
 from media.stt.base import Outbox, SpeechToText, SttStream
 from media.tasks import Start, task_scope
@@ -34,15 +34,15 @@ class _Utterance:
     finished: bool = False
 
 
-class FallbackEars:
-    """Implements SpeechToText over others. Closing it closes them."""
+class FallbackEars(Fallback[SpeechToText]):
+    """Implements SpeechToText over others."""
 
     def __init__(
         self, engines: Sequence[tuple[str, SpeechToText]], config: EarsFallback | None = None
     ) -> None:
         """`engines` by name, in order of preference, at least one."""
-        self.config = config = config or EarsFallback()
-        self.members = Members("stt", engines, config.breaker)
+        self.config = config or EarsFallback()
+        super().__init__("stt", engines, self.config.breaker)
 
     async def prepare(self, domain: Domain) -> None:
         """Prepare each. One that cannot is counted as failed; raises ProviderError if none can."""
@@ -69,19 +69,6 @@ class FallbackEars:
                 yield stream
             finally:
                 await stream.close()
-
-    def stats(self) -> FallbackStats:
-        """Counters since the start."""
-        return self.members.stats()
-
-    def fault(self) -> str | None:
-        """For /health: who is left alone now."""
-        return self.members.fault()
-
-    async def close(self) -> None:
-        """Close each."""
-        for member in self.members:
-            await member.engine.close()
 
 
 class FallbackStream:

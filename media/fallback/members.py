@@ -4,13 +4,21 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from dialog.breaker import Breaker, BreakerConfig, Health
 
 log = logging.getLogger(__name__)
 
-E = TypeVar("E")
+
+class Engine(Protocol):
+    """What is known of any."""
+
+    async def close(self) -> None:
+        """Free it."""
+
+
+E = TypeVar("E", bound=Engine)
 
 
 @dataclass(slots=True, eq=False)
@@ -81,3 +89,23 @@ class Members(Generic[E]):
         """For /health: who is left alone now; None while all are well."""
         down = [member.name for member in self._members if member.breaker.health is Health.OPEN]
         return f"left alone: {', '.join(down)}" if down else None
+
+
+class Fallback(Generic[E]):
+    """Several engines that look like one. Closing it closes them."""
+
+    def __init__(self, kind: str, engines: Sequence[tuple[str, E]], config: BreakerConfig) -> None:
+        self.members = Members(kind, engines, config)
+
+    def stats(self) -> FallbackStats:
+        """Counters since the start."""
+        return self.members.stats()
+
+    def fault(self) -> str | None:
+        """For /health: who is left alone now."""
+        return self.members.fault()
+
+    async def close(self) -> None:
+        """Close each."""
+        for member in self.members:
+            await member.engine.close()

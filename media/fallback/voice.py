@@ -9,7 +9,7 @@ from dialog.breaker import Switched
 from dialog.markup import plain, rest
 from media.errors import ProviderError
 from media.fallback.config import VoiceFallback
-from media.fallback.members import FallbackStats, Member, Members
+from media.fallback.members import Fallback, Member
 from media.playout import CHARS_PER_SECOND
 from media.resample import Resampler
 from media.tts.base import Speech, TextToSpeech, WordMark
@@ -48,33 +48,20 @@ class _Said:
         return self.text.rfind(" ", 0, chars + 1) + 1
 
 
-class FallbackVoice:
-    """Implements TextToSpeech over others. Closing it closes them."""
+class FallbackVoice(Fallback[TextToSpeech]):
+    """Implements TextToSpeech over others."""
 
     def __init__(
         self, voices: Sequence[tuple[str, TextToSpeech]], config: VoiceFallback | None = None
     ) -> None:
         """`voices` by name, in order of preference, at least one."""
-        self._config = config = config or VoiceFallback()
-        self.members = Members("tts", voices, config.breaker)
+        self._config = config or VoiceFallback()
+        super().__init__("tts", voices, self._config.breaker)
 
     @property
     def rate(self) -> int:
         """Hz: that of the preferred voice."""
         return self.members.first.engine.rate
-
-    def stats(self) -> FallbackStats:
-        """Counters since the start."""
-        return self.members.stats()
-
-    def fault(self) -> str | None:
-        """For /health: who is left alone now."""
-        return self.members.fault()
-
-    async def close(self) -> None:
-        """Close each."""
-        for member in self.members:
-            await member.engine.close()
 
     async def synthesize(self, text: str) -> AsyncGenerator[Speech, None]:
         """Speak one sentence. Raises the last voice's ProviderError when none could."""
