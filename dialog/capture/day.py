@@ -70,7 +70,8 @@ class Day:
         return f"You can say, for example, tomorrow, or next Tuesday. Or {offers[self.keying]}."
 
     def parse(self, text: str, now: datetime) -> date | None:
-        return parse_day(text, now.date())
+        day = parse_day(text, now.date())
+        return day if day is not None and day >= now.date() else None
 
     def parse_keys(self, keys: str, now: datetime) -> date | None:
         if not (keys.isascii() and keys.isdigit()):

@@ -52,6 +52,8 @@ SAID = [
     ("May 3 2027", "2027-05-03"),
     ("the third of may 2027", "2027-05-03"),
     ("may 2027", None),
+    ("may 3 2025", None),
+    ("2026-03-03", None),
     ("february 30 2027", None),
     ("a week from monday", None),
     ("two weeks after friday", None),
