@@ -157,18 +157,21 @@ class Whisper:
         async with self._starting:
             if self._closed:
                 raise ProviderError("whisper: the recogniser is closed")
-            if self._batcher is None:
+            if self._pool is None or self._batcher is None:
                 names = ("model", "device", "compute_type", "beam", "window")
                 settings: dict[str, Any] = {k: v for k, v in asdict(self._config).items() if k in names}
                 settings["threads"] = self._config.pool.threads
                 pool = WorkerPool("media.stt.whisper_worker", settings, self._config.pool, name="whisper")
-                try:
-                    await pool.start()
-                except ProviderError:
-                    await pool.close()
-                    raise
+                # Kept while it starts: for who comes after one who could not wait.
                 self._pool, self._batcher = pool, Batcher(pool, self._config.batch)
-            return self._batcher
+            pool, batcher = self._pool, self._batcher
+            try:
+                await pool.start()
+            except ProviderError:
+                self._pool = self._batcher = None
+                await pool.close()
+                raise
+            return batcher
 
 
 def hotwords(hints: Hints) -> str:

@@ -128,16 +128,17 @@ class PiperTts:
         async with self._starting:
             if self._closed:
                 raise ProviderError("piper: the voice is closed")
-            if self._pool is None:
+            if self._pool is None:  # kept while it starts: for who comes after one who could not wait
                 config = self._config.pool
-                pool = WorkerPool("media.tts.piper_worker", self._settings, config, name="piper")
-                try:
-                    await pool.start()
-                except ProviderError:
-                    await pool.close()
-                    raise
-                self._pool = pool
-            return self._pool
+                self._pool = WorkerPool("media.tts.piper_worker", self._settings, config, name="piper")
+            pool = self._pool
+            try:
+                await pool.start()
+            except ProviderError:
+                self._pool = None
+                await pool.close()
+                raise
+            return pool
 
 
 def _marks(

@@ -166,16 +166,21 @@ class WorkerPool:
         self._changed = asyncio.Event()  # a worker became ready, or died
         self._reason = ""  # of the last death
         self._closed = False
+        self._fit = False  # a worker was ready once
 
     async def start(self) -> None:
         """Start the workers, and wait until one is ready; the others follow. Raises WorkerError when the
-        first to try has failed for good (its engine cannot be made) or none is ready in time."""
-        for worker in self._workers:
-            worker.lives.start()
-        self._watch()
+        first to try has failed for good (its engine cannot be made) or none is ready in time. Cancelled, it
+        may be called again, and waits on."""
+        if self._timer is None:
+            for worker in self._workers:
+                worker.lives.start()
+            self._watch()
         try:
             async with asyncio.timeout(self.config.start_s):
-                while not any(worker.ready for worker in self._workers):
+                while not self._fit:
+                    if self._closed:
+                        raise WorkerError(f"{self.name}: the pool is closed")
                     if self._reason:
                         raise WorkerError(f"{self.name}: {self._reason}")
                     self._changed.clear()
@@ -186,6 +191,7 @@ class WorkerPool:
     async def close(self) -> None:
         """Stop the workers; no zombie stays. What is asked or waits fails. Idempotent."""
         self._closed = True
+        self._changed.set()
         if self._timer is not None:
             self._timer.cancel()
         for job in [job for worker in self._workers if (job := worker.take(self._loop.time()))]:
@@ -233,6 +239,7 @@ class WorkerPool:
     def on_ready(self, worker: _Worker) -> None:
         """A worker is there."""
         log.info("worker ready", extra={"worker": self._who(worker), "took_ms": worker.lives.age_ms})
+        self._fit = True
         self._changed.set()
         self._next(worker)
 

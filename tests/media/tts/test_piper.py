@@ -14,6 +14,7 @@ import pytest
 from media.errors import ProviderError
 from media.tts import piper
 from media.tts.base import Speech
+from media.workers.pool import WorkerPool
 from tests.models.voice import make_voice
 
 TEXT = "Hello there, your table is booked for eight."
@@ -93,6 +94,47 @@ def test_a_killed_worker_is_replaced_and_nobody_notices(voice: Path) -> None:
 
     before, after, restarts = asyncio.run(run())
     assert before == after and restarts == 1
+
+
+def test_callers_who_cannot_wait_for_the_start_do_not_start_workers_anew(
+    voice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[WorkerPool] = []
+
+    class Counted(WorkerPool):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            made.append(self)
+
+    async def run() -> None:
+        monkeypatch.setattr(piper, "WorkerPool", Counted)
+        tts = piper.create(piper.Config(model=str(voice)))
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await speak(tts, TEXT)
+        assert await speak(tts, TEXT) and len(made) == 1
+        await tts.close()
+        assert not made[0].pids
+
+    asyncio.run(run())
+
+
+def test_closing_while_workers_start_leaves_none(voice: Path) -> None:
+    async def run() -> None:
+        tts = piper.create(piper.Config(model=str(voice)))
+        assert isinstance(tts, piper.PiperTts)
+        speaking = asyncio.ensure_future(speak(tts, TEXT))
+        await asyncio.sleep(0.01)
+        assert (pids := tts.pids)
+        await tts.close()
+        with pytest.raises(ProviderError, match="closed"):
+            await speaking
+        for pid in pids:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+
+    asyncio.run(run())
 
 
 def test_what_is_wrong_is_named_before_any_call(voice: Path, tmp_path: Path) -> None:
