@@ -65,6 +65,7 @@ class Placing:
         self._config, self._client, self._calls, self._call = config, client, calls, call
         self._on_progress = on_progress or (lambda progress: None)
         self._uuid = str(uuid.uuid4())
+        self._over = False  # there is no channel, or none any more
 
     async def run(self) -> FreeswitchLeg:
         """The leg once the call is answered. Raises CallFailed; cancelling gives the call up."""
@@ -84,7 +85,7 @@ class Placing:
         finally:
             del self._calls.placed[self._uuid]
             answered.cancel()
-            if not done:
+            if not (done or self._over):
                 self._calls.start(self._give_up(), "freeswitch cancel")
 
     async def _answered(self, channel: Channel, answered: "asyncio.Future[EslSession]") -> EslSession:
@@ -106,9 +107,11 @@ class Placing:
         except TimeoutError:
             return CallFailed(504, "answered, but FreeSWITCH did not bring us the call")
         except CommandRefused as error:
+            self._over = True
             ended = channel.ended.result() if channel.ended.done() else None
             return failure_of(error.reason, sip_status_of(ended) if ended else 0)
         except (NotConnected, LocalProtocolError) as error:
+            self._over = True
             return CallFailed(0, str(error))
         except EslError as error:
             return CallFailed(500, str(error))

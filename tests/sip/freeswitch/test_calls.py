@@ -265,6 +265,8 @@ def test_each_failure_has_a_final_state_of_its_own(name: str, status: str, cause
         if status not in ("", "487"):
             assert failed.value.status == int(status)
         assert not rig.edge.calls.placed and not rig.edge.client.router.channels
+        await rig.edge.client.exists("nothing")
+        assert not [line for line in rig.switch.received if "uuid_kill" in line]  # there is nothing left
 
     rig_test(test)
 
@@ -314,13 +316,14 @@ def test_a_call_that_was_given_up_as_it_was_answered_is_hung_up() -> None:
     rig_test(test)
 
 
-def test_without_a_connection_no_call_is_placed() -> None:
+def test_without_a_connection_no_call_is_placed(caplog: pytest.LogCaptureFixture) -> None:
     async def test(rig: Rig) -> None:
         await rig.switch.stop()
         await until(lambda: not rig.edge.client.connected.is_set())
         with pytest.raises(CallFailed) as failed:
             await placed(rig)
         assert failed.value.status == 0 and rig.edge.fault()
+        assert not [r for r in caplog.records if "given up" in r.message]  # nothing was ordered
         await rig.switch.start()
 
     rig_test(test)
