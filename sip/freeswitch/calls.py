@@ -17,6 +17,7 @@ from sip.esl.client import EslClient
 from sip.esl.errors import ChannelGone, EslError
 from sip.esl.messages import Event
 from sip.esl.server import EslSession
+from sip.freeswitch import guard
 from sip.freeswitch.causes import SUPERSEDED, failure_of
 from sip.freeswitch.config import FreeswitchConfig
 from sip.freeswitch.figures import sip_status_of
@@ -88,7 +89,7 @@ class FreeswitchCalls:
             if self.channels.get(channel.uuid) is channel:
                 del self.channels[channel.uuid]
         leg = FreeswitchLeg(info, channel, media, self.hand_over)
-        leg.sip_call = call
+        leg.sip_call, leg.plan = call, guard.pick_up(self.socket)
         self.legs[channel.uuid] = leg
         self.start(self._live(leg), "freeswitch call")
         self.start(self._in_hand(channel), "freeswitch guard")

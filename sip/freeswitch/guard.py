@@ -15,6 +15,8 @@ ASKED_S = 10  # for us to take a call; as in config/freeswitch/dialplan/trunk.xm
 AGAIN_MS, TRIES = 3000, 8  # a restart takes 5 to 15 s; then whoever was called has hung up anyway
 AGAIN_S = 30  # for all tries together, and for us to take the call at the last of them
 CAUSE = "NORMAL_TEMPORARY_FAILURE"
+_LIMIT = f"sched_hangup:+{AGAIN_S} {CAUSE}"
+_AGAIN = f"^{_LIMIT}^sleep:{AGAIN_MS}^"
 
 
 def hang_up(after_s: int) -> str:
@@ -36,12 +38,12 @@ def go_on(data: Event) -> str:
 
 
 def plan(socket: str, tries: int = TRIES) -> str:
-    """A dialplan that brings a call to us by the `socket` application, and again after a crash: the next
-    server, or the same one restarted, picks it up."""
-    again = f"sched_hangup:+{AGAIN_S} {CAUSE}^sleep:{AGAIN_MS}^"
-    return "m:^:" + f"^{again}".join([f"socket:{socket}"] * tries)
+    """A dialplan that brings a call which has just been answered to us by the `socket` application, and again
+    after a crash: the next server, or the same one restarted, picks it up."""
+    return "m:^:" + _AGAIN.join([f"socket:{socket}"] * tries)
 
 
-def pick_up(socket: str) -> str:
-    """A dialplan that brings a call to us which nobody has in hand."""
-    return f"m:^:sched_hangup:+{ASKED_S} {CAUSE}^socket:{socket}"
+def pick_up(socket: str, tries: int = TRIES) -> str:
+    """A dialplan that brings a call to us which nobody has in hand; again where we have no room at once, as
+    after a hang."""
+    return f"m:^:{_LIMIT}^" + _AGAIN.join([f"socket:{socket}"] * tries)

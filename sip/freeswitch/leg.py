@@ -26,6 +26,9 @@ from sip.freeswitch.figures import HasFields, SwitchStats, figures_of
 log = logging.getLogger(__name__)
 
 FIGURES_S = 1.0  # from the hang-up to CHANNEL_HANGUP_COMPLETE: 20 ms as a rule
+FETCH_S = 3.0  # for FreeSWITCH to bring us a channel that we ask for: 30 ms as a rule
+# Where FreeSWITCH ends the audio earlier, the line carries none: the call would be fetched again and again.
+SOUND_S = 15.0
 MEDIA_GONE_S = 0.5  # a channel that is not over this long after its media is hung up
 
 
@@ -60,6 +63,8 @@ class FreeswitchLeg:
         self.stats = SwitchStats(media.stats)
         self._handover: asyncio.Future[bool] | None = None  # whether it worked
         self.guard = ""  # what FreeSWITCH does should our audio end while the call does not (guard.py)
+        self.plan = ""  # a dialplan that brings the channel to us anew
+        self._began = asyncio.get_running_loop().time()
         self.sip_call: IncomingCall | None = None  # the SIP call behind `media`
         self._transfer = transfer
         self._sink: LegSink | None = None
@@ -177,19 +182,34 @@ class FreeswitchLeg:
         unless he was handed over."""
         if self._handover is not None and await asyncio.shield(self._handover):
             return
+        if await self._over_within(MEDIA_GONE_S) or self.channel.hung_up.done():
+            return
+        if self._given_up and await self._fetched():
+            return
+        log.warning("media ended before the call", extra=self._extra())
+        await self.hangup(self._media_cause)
+        await self._over_within(FIGURES_S)
+
+    @property
+    def _given_up(self) -> bool:
+        """FreeSWITCH has ended our audio, not we: we have hung, and the caller is still there."""
+        old = asyncio.get_running_loop().time() - self._began >= SOUND_S
+        return old and self._cause is None and self._media_cause is not HangupCause.MEDIA_TIMEOUT
+
+    async def _fetched(self) -> bool:
+        """Have the channel brought to us anew: whoever gets it goes on with the call."""
+        log.warning("FreeSWITCH has given up our audio, fetching the call", extra=self._extra())
+        uuid = self.channel.uuid
         try:
-            async with asyncio.timeout(MEDIA_GONE_S):
-                await asyncio.shield(self.channel.ended)
-        except TimeoutError:
-            if self.channel.hung_up.done():
-                return
-            log.warning("media ended before the call", extra=self._extra())
-            await self.hangup(self._media_cause)
-            try:
-                async with asyncio.timeout(FIGURES_S):
-                    await asyncio.shield(self.channel.ended)
-            except TimeoutError:
-                pass
+            await self.channel.sender.demand(f"api uuid_transfer {uuid} '{self.plan}' inline")
+        except EslError as error:
+            log.warning("call cannot be fetched", extra=self._extra(error=str(error)))
+            return False
+        return await self._over_within(FETCH_S)
+
+    async def _over_within(self, seconds: float) -> bool:
+        await asyncio.wait({self.channel.ended}, timeout=seconds)
+        return self.channel.ended.done()
 
     async def _end(self) -> None:
         cause = self._cause or cause_of(self.channel.cause) if self.channel.cause else self._media_cause

@@ -91,6 +91,9 @@ def test_a_plan_asks_again_and_hangs_up_in_the_end() -> None:
     assert guard.plan("h:1 async full", tries=2) == (
         "m:^:socket:h:1 async full^sched_hangup:+30 NORMAL_TEMPORARY_FAILURE^sleep:3000^socket:h:1 async full"
     )
+    assert guard.pick_up("h:1 async full", tries=2) == guard.plan("h:1 async full", tries=2).replace(
+        "m:^:", "m:^:sched_hangup:+30 NORMAL_TEMPORARY_FAILURE^"
+    )
     assert guard.TRIES * guard.AGAIN_MS / 1000 < guard.AGAIN_S
 
 

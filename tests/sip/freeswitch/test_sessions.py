@@ -10,7 +10,7 @@ from media.leg import HangupCause
 from sip.esl.client import EslClient
 from sip.esl.counters import EslCounters
 from sip.esl.server import EslSession
-from sip.freeswitch import FreeswitchConfig
+from sip.freeswitch import FreeswitchConfig, guard
 from sip.freeswitch.calls import FreeswitchCalls
 from sip.freeswitch.sessions import ChannelSessions
 from tests.sip.esl.switch import FakeChannel
@@ -64,6 +64,61 @@ def test_a_call_that_is_up_and_is_brought_again_goes_on_in_the_new_session() -> 
         assert rig.edge.calls.legs[fake.uuid] is rig.legs[1]
         await rig.legs[1].hangup(HangupCause.NORMAL)
         assert await rig.sessions[1].closed is HangupCause.NORMAL and not fake.up
+
+    rig_test(test)
+
+
+def fetching(rig: Rig) -> None:
+    """FreeSWITCH carries out a transfer to our socket."""
+
+    def transfer(_: Any, arguments: str) -> str:
+        uuid, _, plan = arguments.partition(" ")
+        assert plan == f"'{guard.pick_up(rig.edge.calls.socket)}' inline"
+        rig.switch.spawn(rig.switch.socket(rig.switch.channels[uuid], rig.edge.server.port))
+        return "+OK\n"
+
+    rig.switch.apis = {"uuid_transfer": transfer}
+
+
+def test_a_caller_whose_audio_freeswitch_has_given_up_is_fetched_when_we_wake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sip.freeswitch.leg.SOUND_S", 0.0)
+    monkeypatch.setattr("sip.freeswitch.leg.MEDIA_GONE_S", 0.01)
+
+    async def test(rig: Rig) -> None:
+        fetching(rig)
+        fake = await rig.call()
+        rig.sip[0].media.close(HangupCause.TEMPORARY)
+        assert await asyncio.wait_for(rig.sessions[0].closed, 5) is HangupCause.SUPERSEDED
+        await until(lambda: len(rig.sessions) == 2)
+        assert fake.up and not killed(rig) and not rig.sessions[1].closed.done()
+        assert rig.came[1].info.headers["x-voicegw-resumes"] == rig.came[0].info.call_id
+
+    rig_test(test)
+
+
+@pytest.mark.parametrize(
+    "sound_s, cause, brought",
+    [
+        (0.0, HangupCause.MEDIA_TIMEOUT, True),  # no audio reaches us: it would be the same again
+        (15.0, HangupCause.TEMPORARY, True),  # none of ours reaches FreeSWITCH
+        (0.0, HangupCause.TEMPORARY, False),  # FreeSWITCH does not do it
+    ],
+)
+def test_a_call_that_fetching_cannot_help_ends(
+    sound_s: float, cause: HangupCause, *, brought: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sip.freeswitch.leg.SOUND_S", sound_s)
+    monkeypatch.setattr("sip.freeswitch.leg.FETCH_S", 0.01)
+
+    async def test(rig: Rig) -> None:
+        if brought:
+            fetching(rig)
+        fake = await rig.call()
+        rig.sip[0].media.close(cause)
+        assert await asyncio.wait_for(rig.sessions[0].closed, 5) is cause
+        assert not fake.up and len(rig.sessions) == 1
 
     rig_test(test)
 
