@@ -46,6 +46,9 @@ class Config:
     """greedy_search, or modified_beam_search, which errs less, costs more, and knows hotwords."""
     partial_ms: int = 120
     """Partials at most so often."""
+    queue_ms: int = 45_000
+    """Audio of one utterance that waits for the thread; beyond it the oldest is dropped and counted. What a
+    fallback gives at once is as long."""
 
 
 def create(config: Config) -> SpeechToText:
@@ -93,6 +96,7 @@ class SherpaStats:
     finals: int = 0
     streams: int = 0  # gauge: calls
     largest: int = 0  # batch so far
+    dropped_frames: int = 0  # packets that nobody listened to
 
 
 @dataclass(slots=True, eq=False)
@@ -132,7 +136,7 @@ class Sherpa:
     async def _stream(self, format: AudioFormat) -> AsyncIterator[SttStream]:
         if self._closed:
             raise ProviderError("sherpa: the recogniser is closed")
-        stream = SherpaStream(self, format.rate)
+        stream = SherpaStream(self, format)
         self.counters.streams += 1
         try:
             yield stream
@@ -219,9 +223,10 @@ class Sherpa:
 class SherpaStream:
     """Implements SttStream."""
 
-    def __init__(self, engine: Sherpa, rate: int) -> None:
-        self._engine, self._rate = engine, rate
-        self._recent = Recent(BEFORE_MS, rate)
+    def __init__(self, engine: Sherpa, format: AudioFormat) -> None:
+        self._engine, self._rate = engine, format.rate
+        self._recent = Recent(BEFORE_MS, format.rate)
+        self._backlog = engine.config.queue_ms // format.ptime_ms  # frames
         self._open: _Utterance | None = None
         self._owed: deque[_Utterance] = deque()
         self._done: dict[_Utterance, str] = {}  # finals that came before an earlier one
@@ -233,6 +238,9 @@ class SherpaStream:
         """One frame."""
         self._recent.push(frame.pcm)
         if self._open is not None:
+            if len(self._open.samples) >= self._backlog:
+                self._open.samples.popleft()
+                self._engine.counters.dropped_frames += 1
             self._open.samples.append(_samples(frame.pcm))
             self._engine.changed()
 

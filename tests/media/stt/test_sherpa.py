@@ -1,6 +1,7 @@
 """sherpa-onnx itself, with a transducer of a few KB that tells low sounds from high ones (tests/models)."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,25 @@ def test_what_was_cancelled_is_forgotten(model: Path) -> None:
                     break
             else:
                 pytest.fail("no final came")
+
+    with_sherpa(model, script)
+
+
+def test_what_waits_for_a_thread_that_is_behind_is_bounded(model: Path) -> None:
+    async def script(engine: sherpa.Sherpa) -> None:
+        go_on = threading.Event()
+        engine._thread.submit(go_on.wait)
+        async with engine.stream(AudioFormat(), Domain("test")) as stream:
+            stream.begin()
+            for frame in frames(bytes(320 * 2450) + sound("high")):
+                stream.push(frame)
+            stream.finish()
+            assert engine.stats().dropped_frames > 200
+            go_on.set()
+            async for heard in stream:
+                if isinstance(heard, Transcript) and heard.final:
+                    assert heard.text == "high"
+                    return
 
     with_sherpa(model, script)
 
