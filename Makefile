@@ -64,7 +64,7 @@ bench: $(DEV) ## Measure: audio plane, whole calls, speech (about 15 minutes)
 ci-deps: ## Install what the tests drive (Debian): sipp, baresip, flite, chromium, coturn, recorded prompts
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    sip-tester baresip openssl flite chromium chromium-driver coturn asterisk-core-sounds-en-wav python3-venv g++
+	    sip-tester baresip openssl flite chromium chromium-driver coturn asterisk-core-sounds-en-wav iproute2 python3-venv g++
 	$(MAKE) $(LLAMA)
 	$(PIP_INSTALL) --editable '.[fuzz]'
 

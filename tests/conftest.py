@@ -18,6 +18,7 @@ LONG = (
     "e2e/test_booking.py",
     "voicegw/phone/test_real_call.py",
     "e2e/test_scenarios.py",
+    "e2e/test_two_hosts.py",
     "e2e/test_agent.py",
     "e2e/test_killed.py",
     "e2e/test_leaving.py",

@@ -11,6 +11,7 @@ PACKAGES = {
     "sipp": "sip-tester",
     "chromedriver": "chromium-driver",
     "turnserver": "coturn",
+    "ip": "iproute2",
 }  # Debian's, where it is called otherwise
 
 
