@@ -9,10 +9,11 @@ from media.frames import AudioFrame
 
 
 class DeafEars:
-    """Fails at once with the engine's own error, as an engine does that dies in mid-call."""
+    """Fails at once with the engine's own error, as an engine does that dies in mid-call: for good, though
+    the engine may have room for the next call."""
 
     def __init__(self, error: ProviderError) -> None:
-        self._error = error
+        self._error: ProviderError | None = ProviderError(str(error))
 
     def push(self, frame: AudioFrame) -> None:
         """Nobody listens."""
@@ -34,5 +35,6 @@ class DeafEars:
         return self
 
     async def __anext__(self) -> Transcript:
-        """Raises what the engine said."""
-        raise self._error
+        """Raises what the engine said, once."""
+        error, self._error = self._error, None
+        raise StopAsyncIteration if error is None else error
