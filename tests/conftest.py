@@ -8,6 +8,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from tests.steady import Witness
+from tests.tools import left_out
 
 # Files that take longest come first, so that none of them runs alone at the end: by `make test
 # ARGS=--durations=0`. Whatever is not named here takes less than 15 s.
@@ -89,6 +90,12 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tests that this machine cannot run are named, so that nobody takes them for passed."""
+    for line in left_out(terminalreporter.stats.get("skipped", [])):
+        terminalreporter.write_line(line, yellow=True)
 
 
 def brief(reports: list[Any]) -> str:

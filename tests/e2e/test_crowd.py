@@ -1,10 +1,12 @@
 """A hundred sipp callers at once, all of whom speak; and a server that is told to stop while people call."""
 
 import json
+import random
 import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +39,19 @@ def sentence(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def media_ports() -> str:
-    """sipp takes a range for the RTP of its calls, beyond that of the server."""
-    return "31000"
+def media_ports(calls: int) -> str:
+    """The first of those that sipp takes for the RTP of its calls, one after the other: free ones, beyond
+    those of the server and of what the system hands out by itself."""
+    for first in random.sample(range(10_000, 19_000, 100), 50):
+        with ExitStack() as held:
+            try:
+                for port in range(first, first + 2 * calls + 10):
+                    sock = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return str(first)
+    pytest.fail(f"no room for {calls} calls among the ports from 10000 to 19000")
 
 
 def listed(server: Server, caller: str) -> list[dict[str, Any]]:
@@ -50,7 +62,7 @@ def listed(server: Server, caller: str) -> list[dict[str, Any]]:
 
 def test_a_hundred_callers_at_once(server: Server, sentence: Path, tmp_path: Path) -> None:
     scenario = Scenario("crowd").call().play(sentence).pause(TALK_MS).bye()
-    arguments = ("-m", str(CALLS), "-l", str(CALLS), "-r", "10", "-mp", media_ports())
+    arguments = ("-m", str(CALLS), "-l", str(CALLS), "-r", "10", "-mp", media_ports(CALLS))
     with sipp(tmp_path, scenario, f"127.0.0.1:{server.sip_port}", *arguments) as callers:
         wait_until(lambda: server.health()["calls"] == CALLS, 30, lambda: server.stderr[-3000:])
         callers.finished(60)
@@ -107,7 +119,7 @@ def refused_now(server: Server) -> str:
 def test_a_server_that_stops_lets_everybody_finish(server: Server, sentence: Path, tmp_path: Path) -> None:
     """The last test of this module: it stops the server."""
     scenario = Scenario("leaver").call().play(sentence).pause(9_000).bye()
-    arguments = ("-m", "20", "-l", "20", "-r", "20", "-mp", media_ports())
+    arguments = ("-m", "20", "-l", "20", "-r", "20", "-mp", media_ports(20))
     with sipp(tmp_path, scenario, f"127.0.0.1:{server.sip_port}", *arguments) as callers:
         wait_until(lambda: server.health()["calls"] == 20, 10)
         time.sleep(1)

@@ -12,6 +12,7 @@ import soundfile
 
 from tests.e2e.line import line
 from tests.e2e.server import Server, events, serving, wait_until
+from tests.tools import lacking
 
 pytestmark = pytest.mark.real
 
@@ -25,7 +26,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("this user may not mount a file system")
+        lacking("the right to mount a file system")
     try:
         yield folder
     finally:

@@ -57,13 +57,13 @@ def test_a_call_is_placed_watched_and_hung_up(tmp_path: Path) -> None:
             assert answer.status == 202
             call = await answer.json()
             assert answer.headers["Location"] == f"/api/calls/{call['id']}"
-        await asyncio.sleep(0.05)
+        await office.until("ringing")
         async with client.get(f"{url}api/calls/{call['id']}") as answer:
             shown = await answer.json()
         assert (shown["state"], shown["outbound"]["state"]) == ("ringing", "ringing")
         async with client.delete(f"{url}api/calls/{call['id']}") as answer:
             assert answer.status == 202
-        await asyncio.sleep(0.05)
+        await office.until("ended")
         async with client.get(f"{url}api/calls/{call['id']}") as answer:
             shown = await answer.json()
         assert (shown["outbound"]["state"], shown["outbound"]["cause"]) == ("ended", "cancelled")

@@ -68,10 +68,21 @@ class Office:
     def __init__(self, house: House, way: FakeWay, start: Any, **config: Any) -> None:
         self.house, self.way = house, way
         self.told: list[Mapping[str, Any]] = []
+        self._changed = asyncio.Event()
         settings = OutboundConfig(routes=ROUTES, **config)
         plan = DialPlan(ROUTES, TRUNKS)
-        parts = DialParts(plan, {"sip": way}, start, lambda url, change: self.told.append(change))
+        parts = DialParts(plan, {"sip": way}, start, self._tell)
         self.dialer = Dialer(settings, house.manager, parts)
+
+    def _tell(self, url: str, change: Mapping[str, Any]) -> None:
+        self.told.append(change)
+        self._changed.set()
+
+    async def until(self, state: str) -> None:
+        """Wait until this was told."""
+        while state not in self.states:
+            self._changed.clear()
+            await self._changed.wait()
 
     @property
     def states(self) -> list[str]:

@@ -19,6 +19,7 @@ from sip.ua.config import SipConfig, TlsConfig
 from sip.ua.message import Response, parse
 from tests.sip.ua.test_transport import Datagrams, options
 from tests.sip.ua.wire import Callee, Ear, Peer, Wire, run, sdp, user_agent
+from tests.tools import LACKS
 
 
 def has_ipv6() -> bool:
@@ -30,7 +31,7 @@ def has_ipv6() -> bool:
     return True
 
 
-pytestmark = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
+pytestmark = pytest.mark.skipif(not has_ipv6(), reason=f"{LACKS}IPv6 (::1)")
 
 
 @pytest.fixture(scope="module")
