@@ -224,6 +224,7 @@ class Pool:
             self.settle(utterance, Final(latency_s=self._loop.time() - utterance.finished_at))
 
     def _watch(self) -> None:
+        self._timer = self._loop.call_later(_WATCH_S, self._watch)
         now = self._loop.time()
         for slot in self._slots:
             slot.check(now)
@@ -231,4 +232,3 @@ class Pool:
         for utterance in list(self._utterances.values()):
             if utterance.finished_at is not None and now - utterance.finished_at > late:
                 self._give_up(utterance, "its final is late")
-        self._timer = self._loop.call_later(_WATCH_S, self._watch)

@@ -51,6 +51,7 @@ class Utterance:
         self._queue = second * config.queue_ms // 1000
         self._audio = bytearray()
         self._sent = self._taken = 0
+        self._replayed = 0  # up to here it is for a further worker: kept, however long it waits
         self.finished_at: float | None = None  # loop time
         self.finish_sent = False
         self.replays = 0
@@ -76,10 +77,11 @@ class Utterance:
         if len(self._audio) + len(pcm) > self._longest:
             return len(pcm)
         self._audio += pcm
-        excess = len(self._audio) - self._sent - self._queue
+        waits_from = max(self._sent, self._replayed)
+        excess = len(self._audio) - waits_from - self._queue
         if excess <= 0:
             return 0
-        del self._audio[self._sent : self._sent + excess]
+        del self._audio[waits_from : waits_from + excess]
         return excess
 
     def next_audio(self) -> bytes:
@@ -108,6 +110,7 @@ class Utterance:
 
     def rewind(self) -> None:
         """To be sent again from the start, to another worker."""
+        self._replayed = max(self._replayed, self._sent)
         self._sent = self._taken = 0
         self.finish_sent = False
         self.replays += 1

@@ -115,6 +115,18 @@ def test_a_replay_starts_from_the_first_sample() -> None:
     assert u.replays == 1
 
 
+def test_a_replay_keeps_its_beginning_however_long_it_waits() -> None:
+    u = utterance()
+    sent = b""
+    for n in range(20):  # the first worker takes all of it, 400 ms
+        u.push(bytes([n, 0]) * 160)
+        sent += u.next_audio()
+        u.taken(len(sent))
+    u.rewind()
+    assert [u.push(bytes([20, 0]) * 160) for _ in range(12)] == [0] * 10 + [320, 320]
+    assert u.next_audio()[0] == 0 and u.size == 30 * 320
+
+
 # Workers that misbehave
 
 
