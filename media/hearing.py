@@ -7,6 +7,7 @@
 The audio plane's part is plain calls: no queue, no await.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -23,6 +24,8 @@ from media.report import CallReport
 from media.stt.polyglot import Multilingual
 
 log = logging.getLogger(__name__)
+
+AFTER_FAILURE_S = 0.1  # an engine that fails at once, and for ever, is not asked more often
 
 Noticed = SpeechStarted | SpeechStopped | TurnScore | Transcript
 
@@ -85,6 +88,7 @@ class Hearing:
                 log.error("ears failed", extra={"call_id": self._call_id, "error": str(error)})
                 self._report.error("stt", str(error))
                 again = error.retryable
+                await asyncio.sleep(AFTER_FAILURE_S)
 
     def _understood(self, heard: Transcript | Switched) -> None:
         if isinstance(heard, Switched):

@@ -1,11 +1,16 @@
 """What a call's engines are given of the caller's line."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from dialog.turn import Transcript
 from media.callconfig import Engines, SessionConfig
 from media.denoise import spectral
+from media.errors import ProviderError
 from media.frames import AudioFrame
 from media.hearing import Hearing
 from media.report import CallReport
@@ -49,3 +54,23 @@ def test_the_noise_of_the_line_is_not_unlearnt_while_the_bot_echoes() -> None:
     loud = run(main())
     assert np.mean(loud[405:425]) < np.mean(loud[150:200]) < 150
     assert not any(loud[200:401]), "and nothing of the echo is heard"
+
+
+def test_ears_that_fail_for_ever_are_not_asked_without_end() -> None:
+    class Failing(FakeEars):
+        async def __aiter__(self) -> AsyncIterator[Transcript]:
+            raise ProviderError("out of order", retryable=True)
+            yield  # a generator
+
+    async def main() -> int:
+        report = CallReport(FakeObserver())
+        told: list[str] = []
+        report.error = lambda where, message: told.append(message)  # type: ignore[method-assign]
+        engines = Engines(FakeVad(), Failing(), FakeVoice())
+        hearing = Hearing(engines, SessionConfig(), FakeLeg(), report, lambda event: None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                await hearing.listen()
+        return len(told)
+
+    assert 0 < run(main()) <= 101

@@ -10,7 +10,7 @@ from media.rtcp import Reception, RtcpSession, Sent
 from media.rtp import is_rtcp, parse
 from sip.rtpleg import RtpLeg
 from tests.clock import run
-from tests.sip.test_rtpleg import HOST, Call, FakeSink, Phone, leg, media, phone_offer, with_phone
+from tests.sip.test_rtpleg import HOST, PHONES, Call, FakeSink, Phone, leg, media, phone_offer, with_phone
 
 
 def test_two_legs_report_to_each_other_beside_the_audio() -> None:
@@ -56,11 +56,11 @@ def test_a_far_end_that_shares_no_port_gets_reports_on_the_next() -> None:
 
     async def scene() -> None:
         phone, reports = Phone(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        reports.bind((HOST, 0))
+        reports.bind((PHONES, 0))
         reports.setblocking(False)
         one = leg(media(first_port=23_000, last_port=23_990))
         port = reports.getsockname()[1]
-        answer = one.answer(phone_offer(phone.port, f"rtcp:{port} IN IP4 {HOST}"))
+        answer = one.answer(phone_offer(phone.port, f"rtcp:{port} IN IP4 {PHONES}"))
         assert "rtcp-mux" not in answer
         phone.to = (HOST, one.port)
         one.start(FakeSink(one))

@@ -1,6 +1,7 @@
 """The leg behind every SIP call: two of them over loopback sockets, on a virtual clock."""
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,9 @@ from sip.rtpports import PortsExhausted
 from tests.clock import run
 
 HOST = "127.0.0.1"
+# Bare sockets have an address of this test process: reports go to the port above a phone's, which may else be
+# the port of a phone in another process.
+PHONES = f"127.0.1.{1 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"
 
 
 class FakeSignalling:
@@ -115,7 +119,7 @@ def leg(shared: RtpMedia, signalling: FakeSignalling | None = None, peer: str = 
     return RtpLeg(shared, info, signalling or FakeSignalling(), HOST, peer)
 
 
-def phone_offer(port: int, *lines: str, host: str = HOST, formats: str = "0 101") -> str:
+def phone_offer(port: int, *lines: str, host: str = PHONES, formats: str = "0 101") -> str:
     extra = "".join(f"a={line}\r\n" for line in lines)
     return (
         f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
@@ -126,7 +130,7 @@ def phone_offer(port: int, *lines: str, host: str = HOST, formats: str = "0 101"
 class Phone:
     """A bare socket, to send what no leg of ours would."""
 
-    def __init__(self, host: str = HOST) -> None:
+    def __init__(self, host: str = PHONES) -> None:
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind((host, 0))
         self.sock.setblocking(False)
@@ -374,7 +378,7 @@ def test_strangers_garbage_and_wrong_types_are_counted_and_nobody_notices() -> N
 def test_the_answer_goes_to_where_the_packets_come_from() -> None:
     async def talk() -> None:
         phone = Phone()  # behind NAT: its offer names an address that leads nowhere
-        one = leg(media(), peer=HOST)
+        one = leg(media(), peer=PHONES)
         one.answer(phone_offer(9, host="192.0.2.77"))
         phone.to = (HOST, one.port)
         one.start(FakeSink(one))
