@@ -9,7 +9,7 @@ from media.dtmf import EventSender
 from sip.rtpleg import RtpLeg
 from tests.clock import run
 from tests.media.test_inband import press
-from tests.sip.test_rtpleg import HOST, FakeSink, Phone, leg, media
+from tests.sip.test_rtpleg import HOST, PHONES, FakeSink, Phone, leg, media
 
 
 async def dial(one: RtpLeg, sink: FakeSink, phone: Phone, keys: str, *, events: bool = False) -> None:
@@ -35,7 +35,7 @@ def with_keys(formats: str, keys: str, *, events: bool = False, info: str = "", 
         phone, one = Phone(), leg(media(**config))
         rtpmap = "a=rtpmap:101 telephone-event/8000\r\n" if "101" in formats else ""
         one.answer(
-            f"v=0\r\no=- 1 1 IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {HOST}\r\nt=0 0\r\n"
+            f"v=0\r\no=- 1 1 IN IP4 {PHONES}\r\ns=-\r\nc=IN IP4 {PHONES}\r\nt=0 0\r\n"
             f"m=audio {phone.port} RTP/AVP {formats}\r\n{rtpmap}"
         )
         phone.to = (HOST, one.port)
