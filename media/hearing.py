@@ -7,7 +7,6 @@
 The audio plane's part is plain calls: no queue, no await.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 
@@ -21,11 +20,10 @@ from media.errors import ProviderError
 from media.frames import AudioFrame
 from media.leg import CallLeg
 from media.report import CallReport
+from media.stt.base import heard_by
 from media.stt.polyglot import Multilingual
 
 log = logging.getLogger(__name__)
-
-AFTER_FAILURE_S = 0.1  # an engine that fails at once, and for ever, is not asked more often
 
 Noticed = SpeechStarted | SpeechStopped | TurnScore | Transcript
 
@@ -78,17 +76,12 @@ class Hearing:
 
     async def listen(self) -> None:
         """Pass on what the recogniser hears, until it is closed or has failed for good."""
-        ears, again = aiter(self._ears), True
-        while again:
-            again = False
-            try:
-                async for heard in ears:
-                    self._understood(heard)
-            except ProviderError as error:  # the call goes on by keys; silence prompts say so
-                log.error("ears failed", extra={"call_id": self._call_id, "error": str(error)})
-                self._report.error("stt", str(error))
-                again = error.retryable
-                await asyncio.sleep(AFTER_FAILURE_S)
+        async for heard in heard_by(self._ears):
+            if isinstance(heard, ProviderError):  # the call goes on by keys; silence prompts say so
+                log.error("ears failed", extra={"call_id": self._call_id, "error": str(heard)})
+                self._report.error("stt", str(heard))
+            else:
+                self._understood(heard)
 
     def _understood(self, heard: Transcript | Switched) -> None:
         if isinstance(heard, Switched):

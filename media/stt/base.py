@@ -58,6 +58,24 @@ class SpeechToText(Protocol):
         """Stop workers and connections. Idempotent."""
 
 
+AFTER_FAILURE_S = 0.1  # an engine that fails at once, and for ever, is not asked more often
+
+
+async def heard_by(ears: SttStream) -> AsyncIterator[Transcript | Switched | ProviderError]:
+    """All that a stream hears, its failures among it, until it is closed or has failed for good."""
+    reading, again = aiter(ears), True
+    while again:
+        again = False
+        try:
+            async for heard in reading:
+                yield heard
+        except ProviderError as error:
+            again = error.retryable
+            yield error
+            if again:
+                await asyncio.sleep(AFTER_FAILURE_S)
+
+
 class Recent:
     """The last audio before an utterance, whatever the packet time."""
 

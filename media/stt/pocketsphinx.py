@@ -17,6 +17,7 @@ from dialog.turn import Transcript
 from dialog.types import Domain, Hints
 from media.errors import MissingExtra, ProviderError
 from media.frames import AudioFormat, AudioFrame
+from media.stt.base import Recent
 from media.stt.sphinx.config import Config
 from media.stt.sphinx.pool import Pool, Stats
 from media.stt.sphinx.utterance import Expected, Final, Utterance
@@ -111,8 +112,7 @@ class SphinxStream:
         self._engine, self._pool, self._rate, self._domain, self._key = engine, pool, rate, domain, key
         self._states = {hints: index for index, hints in reversed(list(enumerate(domain.hints)))}
         self._expected = (key, OPEN)  # domain and state
-        self._pre_roll = 2 * rate * engine.config.pre_roll_ms // 1000  # bytes
-        self._recent = bytearray()  # audio before the next utterance
+        self._recent = Recent(engine.config.pre_roll_ms, rate)  # before the next utterance
         self._open: Utterance | None = None
         self._began = 0  # bytes of the open utterance that came before `begin`
         self._owed: deque[Utterance] = deque()  # their finals, in this order
@@ -129,9 +129,7 @@ class SphinxStream:
         if self._open is not None:
             self._pool.push(self._open, frame.pcm)
             return
-        self._recent += frame.pcm
-        if len(self._recent) > self._pre_roll:
-            del self._recent[: len(self._recent) - self._pre_roll]
+        self._recent.push(frame.pcm)
 
     def begin(self) -> None:
         if self._open is not None or self._closed:
@@ -143,10 +141,10 @@ class SphinxStream:
         expected = Expected(*self._expected, self._rate, self._mean)
         self._open = self._pool.begin(expected, self, beside)
         self._owed.append(self._open)
-        self._began = len(self._recent)
-        if self._recent:
-            self._pool.push(self._open, bytes(self._recent))
-            self._recent.clear()  # no sample is heard twice
+        self._began = len(self._recent.pcm)
+        if self._recent.pcm:
+            self._pool.push(self._open, bytes(self._recent.pcm))
+            self._recent.pcm.clear()  # no sample is heard twice
 
     def finish(self) -> None:
         utterance, self._open = self._open, None
@@ -161,7 +159,7 @@ class SphinxStream:
 
     def cancel(self) -> None:
         if self._open is not None:
-            self._recent[:] = self._open.tail(self._pre_roll)  # speech may really begin in it
+            self._recent.push(self._open.audio)  # speech may really begin in it
         self._forget()
 
     def expect(self, hints: Hints) -> None:

@@ -14,7 +14,7 @@ from dialog.turn import Transcript
 from dialog.types import Domain, Hints
 from media.errors import ProviderError
 from media.frames import AudioFormat, AudioFrame
-from media.stt.base import Outbox, SpeechToText, SttStream
+from media.stt.base import Outbox, SpeechToText, SttStream, heard_by
 from media.tasks import task_scope
 
 
@@ -63,18 +63,11 @@ class PolyglotStream:
     async def listen(self, language: str) -> None:
         """Collect what the stream of one language hears. It gives nothing while it gets nothing, and who does
         not listen now may fail without anybody's loss."""
-        ears, again = aiter(self._streams[language]), True
-        while again:
-            again = False
-            try:
-                async for heard in ears:
-                    self._heard.put_nowait(heard)
-            except ProviderError as error:
-                again = error.retryable
-                if not again:
-                    self._dead[language] = error
-                if language == self._language:
-                    self._heard.put_nowait(error)
+        async for heard in heard_by(self._streams[language]):
+            if isinstance(heard, ProviderError) and not heard.retryable:
+                self._dead[language] = heard
+            if not isinstance(heard, ProviderError) or language == self._language:
+                self._heard.put_nowait(heard)
 
     def __aiter__(self) -> AsyncIterator[Transcript | Switched]:
         return self._heard

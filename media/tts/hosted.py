@@ -20,7 +20,7 @@ import aiohttp
 from dialog.secrets import hide
 from dialog.sentences import speakable
 from media.codecs.g711 import PCMA, PCMU
-from media.errors import ProviderError
+from media.errors import UNREADABLE, ProviderError
 from media.refusal import Refused
 from media.tts.base import Speech, WordMark
 from media.tts.text import pieces
@@ -188,7 +188,7 @@ class HostedVoice:
                 except (aiohttp.ClientError, OSError) as error:
                     reason = f"{service.name}: {error or type(error).__name__}"
                     raise ProviderError(reason, retryable=True) from error
-                except (ValueError, LookupError, TypeError, AttributeError) as error:
+                except UNREADABLE as error:
                     raise ProviderError(
                         f"{service.name}: unreadable answer: {error}", retryable=True
                     ) from error

@@ -104,9 +104,10 @@ class Utterance:
         """The worker has decoded so much of it."""
         self._taken = size
 
-    def tail(self, size: int) -> bytes:
-        """The last audio, at most `size`."""
-        return bytes(self._audio[-size:]) if size else b""
+    @property
+    def audio(self) -> bytes:
+        """All that is kept."""
+        return bytes(self._audio)
 
     def rewind(self) -> None:
         """To be sent again from the start, to another worker."""
