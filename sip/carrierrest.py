@@ -19,9 +19,8 @@ from media.errors import MediaError
 FIRST_WAIT_S = 0.25  # then twice that: somebody is on the phone meanwhile
 LONGEST_WAIT_S = 2.0
 CONNECT_S = 3.0
-BUSY = frozenset(
-    {429, 503}
-)  # answers by which a carrier says that it did nothing, and that it may be asked again
+# Answers by which a carrier says that it did nothing, and that it may be asked again.
+BUSY = frozenset({429, 503})
 
 
 class CarrierError(MediaError):

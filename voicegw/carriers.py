@@ -134,8 +134,13 @@ class Carriers:
             self.late.report(carrier, call_id, fields)
 
 
-WORDS = {Means.NO: "no", Means.SOCKET: "the socket", Means.REST: "a request", Means.TONES: "sound"}
-WORDS |= {Means.FLOW: "its own flow"}
+_WORDS = {
+    Means.NO: "no",
+    Means.SOCKET: "the socket",
+    Means.REST: "a request",
+    Means.TONES: "sound",
+    Means.FLOW: "its own flow",
+}
 
 
 def capability_table() -> str:
@@ -155,5 +160,5 @@ def capability_table() -> str:
 
 def _cell(value: bool | Means) -> str:
     if isinstance(value, Means):
-        return WORDS[value]
+        return _WORDS[value]
     return "yes" if value else "no"
