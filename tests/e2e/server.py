@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [str(Path(sys.executable).parent / "voicegw")]
 STOP_S = 45  # 30 of drain, 10 of goodbye
-READY = re.compile(r"voicegw ready: (sip:bot@127\.0\.0\.1:(\d+)) (http://127\.0\.0\.1:\d+/)\n")
+READY = re.compile(r"voicegw ready: (sip:bot@[\d.]+:(\d+)) (http://[\d.]+:\d+/)\n")
 
 
 def environment(data: Path, **settings: str) -> dict[str, str]:
@@ -129,11 +129,12 @@ def wait_until(ready: Callable[[], object], limit_s: float, otherwise: Callable[
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str, **settings: str) -> Iterator[Server]:
-    """A server in `folder`. Where the test has not stopped it, it must stop at SIGTERM with exit code 0."""
+def serving(folder: Path, *arguments: str, inside: Sequence[str] = (), **settings: str) -> Iterator[Server]:
+    """A server in `folder`; `inside`: what its command begins with, to run on another host. Where the test
+    has not stopped it, it must stop at SIGTERM with exit code 0."""
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(
-            [*COMMAND, "run", *arguments],
+            [*inside, *COMMAND, "run", *arguments],
             env=environment(folder / "data", **settings),
             cwd=folder,
             stdout=subprocess.PIPE,
@@ -153,6 +154,21 @@ def serving(folder: Path, *arguments: str, **settings: str) -> Iterator[Server]:
                 with suppress(ProcessLookupError):
                     os.kill(orphan, signal.SIGKILL)
         process.communicate()
+
+
+def simulated(folder: Path, *arguments: str, inside: Sequence[str] = ()) -> dict[str, list[str]]:
+    """`voicegw simulate`: what was not as expected, by scenario."""
+    done = subprocess.run(
+        [*inside, *COMMAND, "simulate", *arguments, "--json"],
+        env=environment(folder),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return {result["name"]: result["failures"] for result in json.loads(done.stdout)}
 
 
 def children(pid: int) -> list[int]:

@@ -1,11 +1,8 @@
 """The scenarios that come along, played by simulated callers as a user plays them."""
 
-import json
-import subprocess
-
 import pytest
 
-from tests.e2e.server import COMMAND, ROOT, environment
+from tests.e2e.server import ROOT, simulated
 from tests.tools import need
 from voicegw.simulate.run import find
 
@@ -21,17 +18,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     need("flite")
     folder = tmp_path_factory.mktemp("scenarios")
     files = [str(file) for file in sorted(SCENARIOS.glob("*.yaml")) if file.stem not in ELSEWHERE]
-    done = subprocess.run(
-        [*COMMAND, "simulate", *files, "--serve", "--parallel", "10", "--json"],
-        env=environment(folder),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode in (0, 1), done.stderr
-    return {result["name"]: result["failures"] for result in json.loads(done.stdout)}
+    return simulated(folder, *files, "--serve", "--parallel", "10")
 
 
 @pytest.mark.parametrize("name", [s.name for s in find([SCENARIOS]) if s.name not in ELSEWHERE])

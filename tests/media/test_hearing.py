@@ -63,14 +63,12 @@ def test_ears_that_fail_for_ever_are_not_asked_without_end() -> None:
             yield  # a generator
 
     async def main() -> int:
-        report = CallReport(FakeObserver())
-        told: list[str] = []
-        report.error = lambda where, message: told.append(message)  # type: ignore[method-assign]
+        observer = FakeObserver()
         engines = Engines(FakeVad(), Failing(), FakeVoice())
-        hearing = Hearing(engines, SessionConfig(), FakeLeg(), report, lambda event: None)
+        hearing = Hearing(engines, SessionConfig(), FakeLeg(), CallReport(observer), lambda event: None)
         with suppress(TimeoutError):
             async with asyncio.timeout(10):
                 await hearing.listen()
-        return len(told)
+        return len(observer.of("error"))
 
     assert 0 < run(main()) <= 101
